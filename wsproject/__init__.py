@@ -1,0 +1,1 @@
+"""A site that uses websockets_app as any site would: wiring only."""

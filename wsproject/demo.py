@@ -1,0 +1,126 @@
+"""Prepare and run the demo: what ``make run`` does once the environment is installed.
+
+Preparing is safe to repeat: rows that exist are left as they were edited.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import django
+from django.core.management import call_command
+from honcho.manager import Manager
+
+MEBIBYTE = 1024 * 1024
+MAX_MESSAGE_SIZE = 16 * MEBIBYTE
+
+ENDPOINTS: Mapping[str, Mapping[str, Any]] = {
+    "echo": {
+        "handler": "handlers.echo",
+        "description": "Returns what it gets, text and binary.",
+        "max_message_size": MAX_MESSAGE_SIZE,
+    },
+    "room/<slug:room>": {
+        "handler": "handlers.room",
+        "description": "People who talk to each other, in as many rooms as they like.",
+    },
+    "ticker": {
+        "handler": "handlers.ticker",
+        "description": "Tells the time, again and again.",
+    },
+}
+
+
+def main() -> int:
+    """Migrate, create what is missing, then run the server and the runner until Ctrl-C."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsproject.settings")
+    host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8000"
+    site = address_to_visit(host, port)
+    django.setup()
+    call_command("migrate", verbosity=0)
+    password = create_admin()
+    create_rows(site)
+    print_where_to_look(site, password)
+    return run(host, port)
+
+
+def address_to_visit(host: str, port: str) -> str:
+    """Return ``host:port`` as this machine reaches it, for a server that may listen everywhere."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reachable}]:{port}" if ":" in reachable else f"{reachable}:{port}"
+
+
+def create_admin() -> str | None:
+    """Create the user ``admin`` and return its password, or None where there is one already."""
+    from django.contrib.auth import get_user_model
+
+    users = get_user_model()._default_manager
+    if users.filter(username="admin").exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(username="admin", email="", password=password)
+    return password
+
+
+def create_rows(site: str) -> None:
+    """Create the endpoints and the client of the demo that aren't there."""
+    from websockets_app.models import Client, Endpoint
+
+    for endpoint, fields in ENDPOINTS.items():
+        Endpoint.objects.get_or_create(endpoint=endpoint, defaults={"access": "public", **fields})
+    Client.objects.get_or_create(
+        name="ticker",
+        defaults={
+            "uri": f"ws://{site}/websockets/v4/service/ticker",
+            "handler": "handlers.printer",
+            "desired": "run",
+        },
+    )
+
+
+def print_where_to_look(site: str, password: str | None) -> None:
+    """Say where the site is, and the password where it has just been made."""
+    print(f"\n  Talk to an endpoint   http://{site}/")
+    print(f"  See and change rows   http://{site}/admin/")
+    if password is not None:
+        print(f"\n  User admin, password {password}  (it is not shown again)")
+    else:
+        print("\n  User admin; lost its password? manage.py changepassword admin")
+    print("\n  Ctrl-C ends the server and the runner.\n", flush=True)
+
+
+def run(host: str, port: str) -> int:
+    """Run Daphne and the runner of the clients together; return 0 when a person ended them."""
+    manager = Manager()
+    for name, command in commands(host, port).items():
+        # `exec`, so that signals reach the program and not a shell around it.
+        manager.add_process(name, f"exec {command}", env=dict(os.environ, PYTHONUNBUFFERED="1"))
+    manager.loop()
+    # 130 and 143: honcho's own numbers for Ctrl-C and SIGTERM.
+    return 0 if manager.returncode in (None, 130, 143) else int(manager.returncode)
+
+
+def commands(host: str, port: str) -> dict[str, str]:
+    """Return the command lines of the processes by name."""
+    python = shlex.quote(sys.executable)
+    return {
+        # Daphne's own limits would come before those of the rows: 1 MiB for each message, and a
+        # day for each socket.
+        "server": (
+            f"{python} -m daphne -b {shlex.quote(host)} -p {shlex.quote(port)}"
+            " --websocket_timeout -1"
+            f" --websocket-max-message-size {MAX_MESSAGE_SIZE}"
+            f" --websocket-max-frame-size {MAX_MESSAGE_SIZE}"
+            " wsproject.asgi:application"
+        ),
+        "runner": f"{python} manage.py run_websocket_clients",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
