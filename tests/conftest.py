@@ -1,0 +1,92 @@
+"""Fixtures for every test; what they do is in tests/infrastructure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.infrastructure.browser import open_page, running_browser
+from tests.infrastructure.postgres import fresh_database, running_postgres
+from tests.infrastructure.site import Site
+from tests.infrastructure.valkey import running_valkey
+
+INTEGRATION_FIXTURES = {"make_site", "postgres_url", "valkey_url"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests by what they use, so that no marker is forgotten."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "browser" in fixtures:
+            item.add_marker(pytest.mark.browser)
+        if fixtures & INTEGRATION_FIXTURES:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The URL of a Valkey that the tests of this worker share."""
+    with running_valkey() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The URL of a PostgreSQL server that the tests of this worker share."""
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of the test's own."""
+    with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A headless Chromium of the test's own."""
+    with running_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of that browser, whose scripts must not raise."""
+    with open_page(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database to copy: migrating takes longer than most tests."""
+    sqlite = Site(tmp_path_factory.mktemp("template")).sqlite
+    assert sqlite is not None
+    return sqlite
+
+
+@pytest.fixture
+def make_site(tmp_path: Path, migrated_database: Path) -> Iterator[Callable[..., Site]]:
+    """Make sites of the test's own; their processes end with it. Arguments as of ``Site``."""
+    sites: list[Site] = []
+    numbers = itertools.count(1)
+
+    def make(**options: str) -> Site:
+        directory = tmp_path / f"site{next(numbers)}"
+        sites.append(Site(directory, template=migrated_database, **options))
+        return sites[-1]
+
+    yield make
+    for made in sites:
+        made.end()
+
+
+@pytest.fixture
+def site(make_site: Callable[..., Site]) -> Site:
+    """A site on SQLite, without a channel layer that spans processes."""
+    return make_site()
