@@ -6,8 +6,8 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -31,10 +31,8 @@ def eventually(predicate: Callable[[], T], timeout: float = 5.0, every: float = 
 
 
 async def aeventually(
-    predicate: Callable[[], Awaitable[T]] | Callable[[], T],
-    timeout: float = 5.0,
-    every: float = 0.02,
-) -> T:
+    predicate: Callable[[], Any], timeout: float = 5.0, every: float = 0.02
+) -> Any:
     """Do as ``eventually`` does, without blocking the loop; ``predicate`` may be a coroutine."""
     deadline = time.monotonic() + timeout * SCALE
     while True:
@@ -53,9 +51,7 @@ def _attempt(predicate: Callable[[], T]) -> tuple[T | None, AssertionError | Non
         return None, failure
 
 
-async def _attempt_async(
-    predicate: Callable[[], Awaitable[T]] | Callable[[], T],
-) -> tuple[T | None, AssertionError | None]:
+async def _attempt_async(predicate: Callable[[], Any]) -> tuple[Any, AssertionError | None]:
     try:
         value = predicate()
         return (await value if inspect.isawaitable(value) else value), None
