@@ -14,7 +14,7 @@ from typing import Any
 
 import django
 from django.core.management import call_command
-from honcho.manager import Manager
+from honcho import manager as honcho
 
 MEBIBYTE = 1024 * 1024
 MAX_MESSAGE_SIZE = 16 * MEBIBYTE
@@ -96,7 +96,10 @@ def print_where_to_look(site: str, password: str | None) -> None:
 
 def run(host: str, port: str) -> int:
     """Run Daphne and the runner of the clients together; return 0 when a person ended them."""
-    manager = Manager()
+    # honcho kills what still runs five seconds after the first process has ended. Sockets that are
+    # closed in order, and handlers that run to their end, may take longer.
+    honcho.KILL_WAIT = 30
+    manager = honcho.Manager()
     for name, command in commands(host, port).items():
         # `exec`, so that signals reach the program and not a shell around it.
         manager.add_process(name, f"exec {command}", env=dict(os.environ, PYTHONUNBUFFERED="1"))
