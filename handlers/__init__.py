@@ -1,0 +1,1 @@
+"""Sample handlers. They import nothing of the app but its public API."""

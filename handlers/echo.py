@@ -1,0 +1,5 @@
+"""Answer every message with itself, text and binary."""
+
+
+async def on_message(message):
+    return message

@@ -1,0 +1,19 @@
+"""The Django application."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class WebsocketsConfig(AppConfig):
+    """Registers the receivers and the system checks; starts nothing."""
+
+    name = "websockets_app"
+    verbose_name = _("WebSockets")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from .models import receivers
+
+        receivers.connect()

@@ -1,0 +1,67 @@
+"""The setting `WEBSOCKETS`: its keys, with their defaults in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+
+
+class WebsocketsSettings:
+    """Each key of `settings.WEBSOCKETS`, read when it is asked for."""
+
+    PREFIX: str = "websockets/v4/service/"
+    """Where endpoints without a leading slash live, below the site's root."""
+
+    HANDLER_PACKAGES: Sequence[str] = ("handlers",)
+    """The packages that handlers may be imported from, besides apps' `websocket_handlers`."""
+
+    ENGINES: Mapping[str, str] = {"python": "websockets_app.dispatch.engines.PythonEngine"}
+    """Engine names and the dotted paths of their classes."""
+
+    REFUSE_WITH: str = "http"
+    """`http`: refuse before accept (403, 404). `close`: accept, then close with 44xx."""
+
+    ALLOWED_CLIENT_HOSTS: Sequence[str] = ()
+    """Hosts, addresses and networks that clients may dial although they aren't public."""
+
+    RECORDING: str = "background"
+    """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: no rows."""
+
+    EVENT_BUFFER: int = 50_000
+    """How many events wait in memory at most while the database is away."""
+
+    SYNC_THREADS: int = 32
+    """How many sync callbacks run at once in one process."""
+
+    POLL_INTERVAL: float = 0.5
+    """Seconds between two looks at the descriptors' revisions."""
+
+    HEARTBEAT_INTERVAL: float = 2.0
+    """Seconds between two renewals of a node's lease."""
+
+    NODE_TTL: float = 10.0
+    """Seconds that a lease must stand still, seen by a living node, before its node is lost."""
+
+    SHUTDOWN_TIMEOUT: float = 15.0
+    """Seconds that handlers and sockets have to end in after SIGTERM."""
+
+    HANDSHAKES_PER_HOST: int = 4
+    """How many clients connect to one host at the same time."""
+
+    CHANNEL_LAYER: str | None = "default"
+    """The channel layer that nodes talk over; None: nodes only poll."""
+
+    def __getattribute__(self, name: str) -> Any:
+        default = object.__getattribute__(self, name)
+        if not name.isupper():
+            return default
+        return getattr(settings, "WEBSOCKETS", {}).get(name, default)
+
+    def keys(self) -> list[str]:
+        """Return every key that the setting may have."""
+        return [name for name in vars(type(self)) if name.isupper()]
+
+
+app_settings = WebsocketsSettings()

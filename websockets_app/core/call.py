@@ -1,0 +1,58 @@
+"""What a running callback can ask about itself.
+
+One immutable `Call` per callback, kept in a context variable: whatever thread or task the
+callback runs in, and whatever it calls, sees its own call and no other. A task that a callback
+starts keeps the call of its birth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple, Protocol
+
+from .peer import Peer
+from .states import Method
+
+
+class Called(Protocol):
+    """The live peer that a callback runs for."""
+
+    @property
+    def handle(self) -> Peer: ...
+    @property
+    def params(self) -> Mapping[str, Any]: ...
+    @property
+    def user(self) -> Any: ...
+
+
+class Call(NamedTuple):
+    """One callback being run for one peer."""
+
+    method: Method
+    peer: Called
+    message: str | bytes | None = None
+    error: str | None = None
+    code: int | None = None
+    reason: str | None = None
+
+    @property
+    def session(self) -> Peer:
+        """The handle of the peer, which may be kept."""
+        return self.peer.handle
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What the endpoint's pattern captured."""
+        return self.peer.params
+
+    @property
+    def user(self) -> Any:
+        """Who opened the session; None for a client's connection."""
+        return self.peer.user
+
+
+ARGUMENTS: Final = ("message", "error", "session", "params", "code", "reason", "user")
+"""The parameter names by which a callback can ask for something."""
+
+current_call: ContextVar[Call | None] = ContextVar("websockets_app_call", default=None)

@@ -1,0 +1,66 @@
+"""Handler references: their spellings, and which of them may ever be imported.
+
+One module can be written `my_project.ws_handler`, `my-project/ws-handler`,
+`/my-project/ws-handler.py` or, as the seed's files have it, `….js`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ..exceptions import HandlerNotAllowed
+
+APP_MODULE: Final = "websocket_handlers"
+_SUFFIX: Final = re.compile(r"\.(py|js)$")
+_SEPARATOR: Final = re.compile(r"[./]")
+
+
+def split(reference: str) -> tuple[str, ...]:
+    """Split a reference in any of its spellings into the names of its modules.
+
+    Raises `HandlerNotAllowed` where a part is no public module name: `..`, an empty part, a
+    leading underscore, anything that is no identifier once `-` stands for `_`.
+    """
+    written = _SUFFIX.sub("", reference.strip().removeprefix("/"))
+    parts = tuple(part.replace("-", "_") for part in _SEPARATOR.split(written))
+    for part in parts:
+        if not part.isidentifier() or part.startswith("_"):
+            raise HandlerNotAllowed(
+                f"{reference!r} is no handler reference: {part!r} is no public module name. "
+                "Write it as my_project.ws_handler or my-project/ws-handler."
+            )
+    return parts
+
+
+def candidates(reference: str, packages: Sequence[str], apps: Iterable[str]) -> tuple[str, ...]:
+    """Return the absolute dotted names that `reference` may mean, in the order to look them up.
+
+    It is absolute if it starts with one of `packages` or is `<app>.websocket_handlers[.…]` for
+    one of `apps`; otherwise it is looked for below each of `packages`. Nothing else can be meant.
+    """
+    parts = split(reference)
+    name = ".".join(parts)
+    if any(is_below(name, package) for package in (*packages, *app_modules(apps))):
+        return (name,)
+    if not packages:
+        raise HandlerNotAllowed(
+            f"{reference!r} is not allowed: the setting WEBSOCKETS['HANDLER_PACKAGES'] is empty."
+        )
+    return tuple(f"{package}.{name}" for package in packages)
+
+
+def is_allowed(name: str, packages: Iterable[str], apps: Iterable[str]) -> bool:
+    """Tell whether the absolute dotted `name` lies inside the allow-list."""
+    return any(is_below(name, package) for package in (*packages, *app_modules(apps)))
+
+
+def app_modules(apps: Iterable[str]) -> list[str]:
+    """Return the handler module or package that each installed app may have."""
+    return [f"{app}.{APP_MODULE}" for app in apps]
+
+
+def is_below(name: str, package: str) -> bool:
+    """Tell whether `name` is `package` or a module inside it."""
+    return name == package or name.startswith(f"{package}.")

@@ -1,0 +1,173 @@
+"""Every state, kind and cause in one place, and which change may follow which."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from ..exceptions import IllegalTransition
+
+
+class Direction(StrEnum):
+    """Which way a peer was opened: towards this site, or by it."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Method(StrEnum):
+    """The seed's names of the callbacks, as `get_method()` answers them."""
+
+    ON_OPEN = "onopen"
+    ON_MESSAGE = "onmessage"
+    ON_ERROR = "onerror"
+    ON_CLOSE = "onclose"
+    MAY_OPEN = "may_open"
+
+
+class Access(StrEnum):
+    """Who may enter an endpoint."""
+
+    PUBLIC = "public"
+    AUTHENTICATED = "authenticated"
+    STAFF = "staff"
+
+
+class OnChange(StrEnum):
+    """What a changed endpoint means for the sessions that are open on it."""
+
+    KEEP = "keep"
+    DRAIN = "drain"
+    CLOSE = "close"
+
+
+class OnHandlerError(StrEnum):
+    """What a raising callback means for its peer."""
+
+    CONTINUE = "continue"
+    CLOSE = "close"
+
+
+class MessageRecording(StrEnum):
+    """What is kept of each message, beside the counters that are always kept."""
+
+    COUNTERS = "counters"
+    ROWS = "rows"
+    PAYLOADS = "payloads"
+
+
+class EventKind(StrEnum):
+    """One recorded fact in the life of a session, a client or a node."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    MESSAGE = "message"
+    ERROR = "error"
+    CLOSE = "close"
+    RECONNECT = "reconnect"
+    REFUSED = "refused"
+    PROBLEM = "problem"
+    CHANGED = "changed"
+    GAP = "gap"
+    NODE_STARTED = "node_started"
+    NODE_STOPPED = "node_stopped"
+    NODE_LOST = "node_lost"
+
+
+class CloseCause(StrEnum):
+    """Why a session or connection ended."""
+
+    PEER = "peer"
+    HANDLER = "handler"
+    HANDLER_ERROR = "handler_error"
+    IDLE = "idle"
+    RATE = "rate"
+    TOO_BIG = "too_big"
+    SLOW = "slow"
+    ADMIN = "admin"
+    REVOKED = "revoked"
+    CONFIG = "config"
+    SHUTDOWN = "shutdown"
+    NODE_LOST = "node_lost"
+    LEASE_LOST = "lease_lost"
+    PING_TIMEOUT = "ping_timeout"
+    PROTOCOL = "protocol"
+    SERVER = "server"
+    TRANSPORT = "transport"
+
+
+class SendAnswer(StrEnum):
+    """What became of a send to a peer."""
+
+    WRITTEN = "written"
+    FORWARDED = "forwarded"
+    GONE = "gone"
+
+
+class NodeKind(StrEnum):
+    """What a node holds."""
+
+    SERVER = "server"
+    RUNNER = "runner"
+
+
+class NodeState(StrEnum):
+    """Whether a node's lease is renewed, was given back, or was taken away."""
+
+    ALIVE = "alive"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+class Desired(StrEnum):
+    """What the admin wants of a client."""
+
+    RUN = "run"
+    STOP = "stop"
+
+
+class ClientState(StrEnum):
+    """What a client is doing, as its runner last wrote."""
+
+    UNASSIGNED = "unassigned"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+    BACKOFF = "backoff"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class OutboxStatus(StrEnum):
+    """How far a message on its way out has come."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    WRITTEN = "written"
+    ACKNOWLEDGED = "acknowledged"
+    EXPIRED = "expired"
+    DEAD = "dead"
+    UNCERTAIN = "uncertain"
+
+
+_C = ClientState
+# A runner that died leaves any state behind; whoever takes over starts at CONNECTING, and
+# whoever lets go ends at UNASSIGNED or STOPPED, so those three can be reached from everywhere.
+_ALWAYS: Final = frozenset({_C.CONNECTING, _C.UNASSIGNED, _C.STOPPED})
+_CLIENT_TRANSITIONS: Final = {
+    _C.UNASSIGNED: _ALWAYS | {_C.FAILED},
+    _C.CONNECTING: _ALWAYS | {_C.OPEN, _C.BACKOFF, _C.FAILED},
+    _C.OPEN: _ALWAYS | {_C.CLOSING, _C.BACKOFF, _C.FAILED},
+    _C.CLOSING: _ALWAYS | {_C.BACKOFF, _C.FAILED},
+    _C.BACKOFF: _ALWAYS,
+    _C.STOPPED: _ALWAYS,
+    _C.FAILED: _ALWAYS,
+}
+
+
+def check_client_transition(old: ClientState, new: ClientState) -> ClientState:
+    """Return `new` if a client may go there from `old`; raise `IllegalTransition` otherwise."""
+    if new not in _CLIENT_TRANSITIONS[old]:
+        allowed = ", ".join(sorted(_CLIENT_TRANSITIONS[old]))
+        raise IllegalTransition(f"A client can't go from {old} to {new}; allowed: {allowed}.")
+    return new

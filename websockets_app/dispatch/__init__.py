@@ -1,0 +1,1 @@
+"""From a handler reference to a callback that has run."""

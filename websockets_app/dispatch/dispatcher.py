@@ -1,0 +1,149 @@
+"""Run the callbacks of one peer.
+
+Nothing but cancellation escapes from here: what a callback raises becomes an event, a log line
+and a call of `on_error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from typing import Any, Protocol
+
+from ..core.call import Call, Called, current_call
+from ..core.close_codes import CloseCode
+from ..core.states import CloseCause, Method, OnHandlerError
+from ..exceptions import MayOpenFailed
+from .frames import Frame, as_frame
+from .loader import Callback, Handler
+from .pool import SyncPool
+
+logger = logging.getLogger(__name__)
+
+
+class Target(Called, Protocol):
+    """The live peer that callbacks are run for, as its room keeps it."""
+
+    handler: Handler
+
+    @property
+    def on_handler_error(self) -> str: ...
+
+    async def asend(self, frame: Frame) -> Any: ...
+    async def aclose(self, code: int, reason: str, cause: CloseCause) -> Any: ...
+    def callback_failed(self, callback: str, text: str, trace: str) -> None: ...
+    def log_extra(self) -> dict[str, Any]: ...
+
+
+class Dispatcher:
+    """Calls one peer's handler, one callback at a time."""
+
+    __slots__ = ("_pool", "_target")
+
+    def __init__(self, target: Target, pool: SyncPool) -> None:
+        self._target = target
+        self._pool = pool
+
+    async def may_open(self) -> Any:
+        """Return what the handler answers, True where it doesn't ask; raise `MayOpenFailed`."""
+        target = self._target
+        if target.handler.may_open is None:
+            return True
+        try:
+            return await self._run(target.handler.may_open, Call(Method.MAY_OPEN, target))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            raise_own_cancellation(error)
+            self._log(target.handler.may_open, error)
+            raise MayOpenFailed(f"may_open raised {_text(error)}") from error
+
+    async def open(self) -> None:
+        target = self._target
+        if target.handler.on_open is not None:
+            await self._answer(target.handler.on_open, Call(Method.ON_OPEN, target))
+
+    async def message(self, message: Frame) -> None:
+        """Handle one message and send what the handler answers. The hot path."""
+        target = self._target
+        if target.handler.on_message is not None:
+            await self._answer(target.handler.on_message, Call(Method.ON_MESSAGE, target, message))
+
+    async def error(self, text: str) -> None:
+        target = self._target
+        if target.handler.on_error is None:
+            return
+        call = Call(Method.ON_ERROR, target, None, text)
+        try:
+            await self._run(target.handler.on_error, call)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            raise_own_cancellation(error)
+            self._report(target.handler.on_error, error)
+
+    async def close(self, code: int, reason: str) -> None:
+        target = self._target
+        if target.handler.on_close is None:
+            return
+        call = Call(Method.ON_CLOSE, target, None, None, code, reason)
+        try:
+            await self._run(target.handler.on_close, call)
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            raise_own_cancellation(error)
+            await self._fail(target.handler.on_close, error)
+
+    async def _answer(self, callback: Callback, call: Call) -> None:
+        try:
+            result = await self._run(callback, call)
+            if result is not None:
+                await self._target.asend(as_frame(result))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            raise_own_cancellation(error)
+            await self._fail(callback, error)
+            if self._target.on_handler_error == OnHandlerError.CLOSE:
+                await self._target.aclose(
+                    CloseCode.INTERNAL_ERROR, "handler error", CloseCause.HANDLER_ERROR
+                )
+
+    async def _run(self, callback: Callback, call: Call) -> Any:
+        current_call.set(call)
+        try:
+            if callback.is_async:
+                return await callback.invoke(call)
+            return await self._pool.run(callback.invoke, call)
+        finally:
+            # Not reset(token): only the message must not stay alive with an idle peer.
+            current_call.set(None)
+
+    async def _fail(self, callback: Callback, error: BaseException) -> None:
+        self._report(callback, error)
+        await self.error(_text(error))
+
+    def _report(self, callback: Callback, error: BaseException) -> None:
+        self._log(callback, error)
+        self._target.callback_failed(callback.name, _text(error), _trace(error))
+
+    def _log(self, callback: Callback, error: BaseException) -> None:
+        target = self._target
+        logger.error(
+            "%s of %s raised", callback.name, target.handler.reference,
+            exc_info=error, extra=target.log_extra(),
+        )  # fmt: skip
+
+
+def raise_own_cancellation(error: BaseException) -> None:
+    """Re-raise a cancellation that is meant for this task.
+
+    A handler may also raise `CancelledError` because something that it awaited was cancelled:
+    that is its own failure, and nobody asked this task to end.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise error
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error))

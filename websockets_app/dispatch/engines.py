@@ -1,0 +1,150 @@
+"""Engines: what turns a handler reference into something callable; `python` is built in."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+from django.apps import apps
+from django.utils.module_loading import import_string
+
+from ..conf import app_settings
+from ..core import reference as references
+from ..exceptions import (
+    ConfigurationError,
+    HandlerImportFailed,
+    HandlerNotAllowed,
+    HandlerNotFound,
+    UnknownEngine,
+)
+
+FUNCTIONS: Final = ("on_open", "on_message", "on_error", "on_close", "may_open", "handle")
+
+
+class Engine(Protocol):
+    """Finds and loads the handlers written for it."""
+
+    def resolve(self, reference: str) -> str:
+        """Return the one spelling of `reference` that is stored; raise `HandlerProblem`."""
+
+    def load(self, name: str) -> Mapping[str, Callable[..., Any]]:
+        """Return the functions of the handler `name`, by name; raise `HandlerProblem`."""
+
+    def discover(self) -> list[str]:
+        """Return the names of the handlers that there are, for people to choose from."""
+
+
+class PythonEngine:
+    """Handlers are modules, of the packages that `HANDLER_PACKAGES` and installed apps allow."""
+
+    def resolve(self, reference: str) -> str:
+        tried = references.candidates(reference, app_settings.HANDLER_PACKAGES, _installed_apps())
+        for name in tried:
+            if _exists(name):
+                return name
+        raise HandlerNotFound(
+            f"No handler {reference!r}: looked for {', '.join(tried)}. "
+            "Handlers live below WEBSOCKETS['HANDLER_PACKAGES'] and in apps' websocket_handlers."
+        )
+
+    def load(self, name: str) -> Mapping[str, Callable[..., Any]]:
+        packages = app_settings.HANDLER_PACKAGES
+        if not references.is_allowed(name, packages, _installed_apps()):
+            raise HandlerNotAllowed(
+                f"{name!r} may not be imported: it is below none of "
+                f"WEBSOCKETS['HANDLER_PACKAGES'] ({', '.join(packages)}), nor is it an installed "
+                "app's websocket_handlers."
+            )
+        module = _import(name)
+        found = {function: getattr(module, function, None) for function in FUNCTIONS}
+        return {function: value for function, value in found.items() if callable(value)}
+
+    def discover(self) -> list[str]:
+        names: set[str] = set()
+        for package in (
+            *app_settings.HANDLER_PACKAGES,
+            *references.app_modules(_installed_apps()),
+        ):
+            names.update(_modules_below(package))
+        return sorted(names)
+
+
+@cache
+def _engine(path: str) -> Engine:
+    engine: Engine = import_string(path)()
+    return engine
+
+
+def get_engine(name: str) -> Engine:
+    """Return the engine `name`; raise `UnknownEngine` where `WEBSOCKETS['ENGINES']` lacks it."""
+    path = app_settings.ENGINES.get(name)
+    if path is None:
+        known = ", ".join(sorted(app_settings.ENGINES))
+        raise UnknownEngine(f"No engine {name!r}: WEBSOCKETS['ENGINES'] has {known}.")
+    try:
+        return _engine(path)
+    except ImportError as error:
+        raise ConfigurationError(f"WEBSOCKETS['ENGINES'][{name!r}]: {error}") from error
+
+
+def _installed_apps() -> list[str]:
+    return [config.name for config in apps.get_app_configs()]
+
+
+def _exists(name: str) -> bool:
+    if name in sys.modules:
+        return True
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError as error:
+        if _is_missing(name, error):
+            return False
+        raise HandlerImportFailed(_told(name, error)) from error
+    except Exception as error:
+        raise HandlerImportFailed(_told(name, error)) from error
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if _is_missing(name, error):
+            raise HandlerNotFound(f"No module {name!r}.") from error
+        raise HandlerImportFailed(_told(name, error)) from error
+    except (Exception, SystemExit) as error:
+        raise HandlerImportFailed(_told(name, error)) from error
+
+
+def _is_missing(name: str, error: ModuleNotFoundError) -> bool:
+    """Tell a missing handler (or package of it) from a handler that misses something else."""
+    return error.name is not None and references.is_below(name, error.name)
+
+
+def _told(name: str, error: BaseException) -> str:
+    return f"{name!r} can't be imported: {type(error).__name__}: {error}"
+
+
+def _modules_below(package: str) -> Iterator[str]:
+    """Yield the modules that `package` has, without importing more than packages."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        return
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None:
+        yield package
+        return
+    for module in pkgutil.iter_modules(spec.submodule_search_locations, f"{package}."):
+        if module.name.rpartition(".")[2].startswith("_"):
+            continue
+        if module.ispkg:
+            yield from _modules_below(module.name)
+        else:
+            yield module.name

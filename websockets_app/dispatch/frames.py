@@ -1,0 +1,29 @@
+"""What goes over the wire for what a callback returns or sends."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from ..exceptions import InvalidResult
+
+Frame = str | bytes
+
+
+def as_json(value: Any) -> str:
+    """Return `value` as the text of a JSON message; dates and decimals as Django writes them."""
+    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+
+
+def as_frame(result: Any) -> Frame:
+    """Return the frame for a callback's result: text, binary, or a dict or list as JSON."""
+    if isinstance(result, (str, bytes)):
+        return result
+    if isinstance(result, (dict, list)):
+        return as_json(result)
+    raise InvalidResult(
+        f"A callback returned {type(result).__name__}; it may return str, bytes, dict, list or "
+        "None."
+    )

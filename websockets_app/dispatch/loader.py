@@ -1,0 +1,130 @@
+"""From a handler reference to a `Handler`: its callbacks, and how each wants to be called."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import Any, Final
+
+from asgiref.sync import iscoroutinefunction
+
+from ..core.call import ARGUMENTS, Call
+from ..exceptions import HandlerInvalid, HandlerProblem
+from .engines import get_engine
+
+MAY_OPEN_ARGUMENTS: Final = ("user", "params", "session")
+_POSITIONAL: Final = {
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """One function of a handler, with its arguments worked out."""
+
+    name: str
+    invoke: Callable[[Call], Any]
+    """Calls the function with what it asks for; of an async one, returns the awaitable."""
+    is_async: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """What an endpoint or client calls. Each callback is optional."""
+
+    reference: str
+    engine: str
+    on_open: Callback | None = None
+    on_message: Callback | None = None
+    on_error: Callback | None = None
+    on_close: Callback | None = None
+    may_open: Callback | None = None
+
+
+def resolve(engine: str, reference: str) -> str:
+    """Return the name under which `reference` is stored; raise `HandlerProblem`."""
+    return get_engine(engine).resolve(reference)
+
+
+@cache
+def load(engine: str, name: str) -> Handler:
+    """Return the handler stored as `name`; raise `HandlerProblem`.
+
+    What was loaded stays, as its module does; a failure is tried again at the next call.
+    """
+    functions = get_engine(engine).load(name)
+    callbacks = {
+        function: _callback(name, function, functions[function])
+        for function in ("on_open", "on_message", "on_error", "on_close", "may_open")
+        if function in functions
+    }
+    if not callbacks.keys() - {"may_open"}:
+        raise HandlerInvalid(
+            f"{name!r} has no callback: define on_open, on_message, on_error or on_close."
+        )
+    return Handler(reference=name, engine=engine, **callbacks)
+
+
+def problem_of(engine: str, name: str) -> str:
+    """Return why the handler can't serve, or an empty string."""
+    try:
+        load(engine, name)
+    except HandlerProblem as problem:
+        return str(problem)
+    return ""
+
+
+def _callback(module: str, name: str, function: Callable[..., Any]) -> Callback:
+    allowed = MAY_OPEN_ARGUMENTS if name == "may_open" else ARGUMENTS
+    try:
+        parameters = inspect.signature(function).parameters
+    except ValueError as error:
+        raise HandlerInvalid(f"{module}.{name} has no signature: {error}") from error
+    for parameter in parameters.values():
+        if parameter.name not in allowed or parameter.kind.name.startswith("VAR_"):
+            raise HandlerInvalid(
+                f"{module}.{name} asks for {str(parameter)!r}; "
+                f"a callback may ask for {', '.join(allowed)}."
+            )
+    return Callback(
+        name=name,
+        invoke=_binder(function, parameters),
+        is_async=iscoroutinefunction(function)
+        or iscoroutinefunction(getattr(function, "__call__", None)),  # noqa: B004 - an instance's
+    )
+
+
+def _binder(
+    function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> Callable[[Call], Any]:
+    """Return what calls `function` with the parts of a call that it names.
+
+    Worked out once, since it runs for every message: the common shapes cost one plain call.
+    """
+    if not parameters:
+        return lambda call: function()
+    get = attrgetter(*parameters)
+    if any(parameter.kind not in _POSITIONAL for parameter in parameters.values()):
+        return _mixed_binder(function, parameters)
+    if len(parameters) == 1:
+        return lambda call: function(get(call))
+    return lambda call: function(*get(call))
+
+
+def _mixed_binder(
+    function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> Callable[[Call], Any]:
+    positional = [name for name, parameter in parameters.items() if parameter.kind in _POSITIONAL]
+    keywords = [name for name in parameters if name not in positional]
+
+    def invoke(call: Call) -> Any:
+        return function(
+            *(getattr(call, name) for name in positional),
+            **{name: getattr(call, name) for name in keywords},
+        )
+
+    return invoke

@@ -1,0 +1,122 @@
+"""Threads for sync callbacks: a bounded number, started as they are needed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections, connections
+
+from ..conf import app_settings
+
+T = TypeVar("T")
+
+IDLE_SECONDS: Final = 5.0
+
+
+class _Job(NamedTuple):
+    future: asyncio.Future[Any]
+    run: Callable[[], Any]
+
+
+class _Done(NamedTuple):
+    future: asyncio.Future[Any]
+    result: Any
+    error: BaseException | None
+
+
+class SyncPool:
+    """Runs sync functions in threads of its own, for the one event loop that made it.
+
+    Unlike `sync_to_async`, whose thread-sensitive calls all share one thread, calls for different
+    peers run in parallel. Finished ones are handed back in batches: one wake-up of the loop for
+    all that ended meanwhile. Threads end with the process, never holding it up.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
+        self._loop = loop
+        self._size = size
+        self._inline = app_settings.RECORDING == "inline"
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._done: deque[_Done] = deque()
+        self._wakeup_due = False
+        self._threads: list[threading.Thread] = []
+        self._waiting = 0  # jobs handed in and not handed back; the loop's thread alone counts
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Run `function` in a thread, in a copy of the caller's context; return its result.
+
+        A cancelled caller doesn't wait; the function runs to its end all the same.
+        """
+        if self._inline:
+            return await sync_to_async(function, thread_sensitive=True)(*args)
+        future: asyncio.Future[T] = self._loop.create_future()
+        context = contextvars.copy_context()
+        self._waiting += 1
+        if self._waiting > len(self._threads) < self._size:
+            self._start_thread()
+        self._jobs.put(_Job(future, lambda: context.run(function, *args)))
+        return await future
+
+    def stop(self) -> None:
+        """Let each thread end when its job has; later jobs would wait for ever."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def _start_thread(self) -> None:
+        name = f"websockets-sync-{len(self._threads)}"
+        thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        """One thread: take a job, run it, hand it back; give connections back when idle."""
+        while True:
+            try:
+                job = self._jobs.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                connections.close_all()
+                job = self._jobs.get()
+            if job is None:
+                connections.close_all()
+                return
+            self._hand_back(_run(job))
+
+    def _hand_back(self, done: _Done) -> None:
+        self._done.append(done)
+        # Two threads may both see False and wake the loop twice: harmless. Neither can see True
+        # after the loop has begun to drain, since the loop says False before it looks.
+        if not self._wakeup_due:
+            self._wakeup_due = True
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                self._done.clear()
+
+    def _drain(self) -> None:
+        self._wakeup_due = False
+        while self._done:
+            future, result, error = self._done.popleft()
+            self._waiting -= 1
+            if future.done():  # its caller was cancelled
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+
+def _run(job: _Job) -> _Done:
+    close_old_connections()
+    try:
+        return _Done(job.future, job.run(), None)
+    except StopIteration as error:  # a future can't carry it
+        return _Done(job.future, None, RuntimeError(f"callback raised StopIteration: {error}"))
+    except BaseException as error:
+        return _Done(job.future, None, error)

@@ -1,0 +1,87 @@
+"""Every error that this app raises on purpose.
+
+::
+
+    WebsocketsError
+    ├── ConfigurationError          a setting is wrong: the text names it
+    ├── HandlerProblem              a row's handler can't serve
+    │   ├── HandlerNotAllowed       refused before import: outside the allow-list
+    │   ├── HandlerNotFound         allowed, but no such module
+    │   ├── HandlerImportFailed     the module raised while it was imported
+    │   ├── HandlerInvalid          imported, but its callbacks can't be called
+    │   └── UnknownEngine           the row names an engine that isn't configured
+    ├── InvalidResult               a callback returned what can't be sent
+    ├── MayOpenFailed               a handler's may_open raised
+    ├── InvalidEndpoint             a path that isn't Django ``path()`` syntax
+    ├── IllegalTransition           a state change that the state machine doesn't know
+    ├── AddressNotAllowed           a client's URI leads where clients may not dial
+    ├── CredentialMissing           a header or URI names an environment variable that isn't set
+    └── LeaseLost                   a write under a lease that somebody else holds now
+
+The first line of a class's docstring is its message where none is given.
+"""
+
+from __future__ import annotations
+
+
+class WebsocketsError(Exception):
+    """Something in websockets_app went wrong."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class ConfigurationError(WebsocketsError):
+    """A setting of WEBSOCKETS is wrong."""
+
+
+class HandlerProblem(WebsocketsError):
+    """The handler can't serve."""
+
+
+class HandlerNotAllowed(HandlerProblem):
+    """The handler reference is outside the allow-list."""
+
+
+class HandlerNotFound(HandlerProblem):
+    """There is no such handler module."""
+
+
+class HandlerImportFailed(HandlerProblem):
+    """The handler module raised while it was imported."""
+
+
+class HandlerInvalid(HandlerProblem):
+    """The handler module's callbacks can't be called."""
+
+
+class UnknownEngine(HandlerProblem):
+    """The engine isn't configured."""
+
+
+class InvalidResult(WebsocketsError):
+    """A callback returned something that can't be sent."""
+
+
+class MayOpenFailed(WebsocketsError):
+    """The handler's may_open raised."""
+
+
+class InvalidEndpoint(WebsocketsError):
+    """The endpoint isn't a path in Django's path() syntax."""
+
+
+class IllegalTransition(WebsocketsError):
+    """The state machine doesn't know this change."""
+
+
+class AddressNotAllowed(WebsocketsError):
+    """The URI leads to an address that clients may not dial."""
+
+
+class CredentialMissing(WebsocketsError):
+    """An environment variable that the client's row names isn't set."""
+
+
+class LeaseLost(WebsocketsError):
+    """Somebody else holds the lease now."""

@@ -1,0 +1,1 @@
+"""Endpoints being served: from a handshake to the end of a session."""

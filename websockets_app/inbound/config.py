@@ -1,0 +1,90 @@
+"""An endpoint as a server node holds it in memory: everything resolved, nothing to look up."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.urls.resolvers import RoutePattern
+
+from ..core.states import Access
+from ..dispatch.loader import Handler, load
+from ..exceptions import ConfigurationError, HandlerProblem, InvalidEndpoint
+from ..models import Endpoint
+from ..models.patterns import compile_route
+from ..recording.facts import Subject
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointConfig:
+    """One served endpoint. Two are equal where a session couldn't tell them apart."""
+
+    id: int
+    endpoint: str
+    handler: Handler | None
+    problem: str
+    """Why there is no handler, in words for the operator; empty where there is one."""
+    access: str
+    permission: str
+    groups: frozenset[int]
+    subprotocols: tuple[str, ...]
+    origins: tuple[str, ...]
+    allow_missing_origin: bool
+    max_message_size: int
+    inbox_messages: int
+    inbox_bytes: int
+    on_change: str
+    on_handler_error: str
+    record_messages: str
+
+    @property
+    def needs_user(self) -> bool:
+        """Whether somebody must be logged in."""
+        return bool(self.access != Access.PUBLIC or self.permission or self.groups)
+
+    @cached_property
+    def pattern(self) -> RoutePattern | None:
+        """Django's pattern; None where the row's path can't be one."""
+        try:
+            return compile_route(self.endpoint)
+        except InvalidEndpoint:
+            return None
+
+    @cached_property
+    def subject(self) -> Subject:
+        """Whom facts of this endpoint are about."""
+        return Subject("in", self.id, None, self.endpoint)
+
+
+def prepare(row: Endpoint) -> EndpointConfig:
+    """Return `row` with its handler loaded: blocking, for a database thread."""
+    handler, problem = _handler(row)
+    return EndpointConfig(
+        id=row.pk,
+        endpoint=row.endpoint,
+        handler=handler,
+        problem=problem,
+        access=row.access,
+        permission=row.permission,
+        groups=frozenset(group.pk for group in row.groups.all()),
+        subprotocols=tuple(row.subprotocols),
+        origins=tuple(row.origins),
+        allow_missing_origin=row.allow_missing_origin,
+        max_message_size=row.max_message_size,
+        inbox_messages=row.inbox_messages,
+        inbox_bytes=row.inbox_bytes,
+        on_change=row.on_change,
+        on_handler_error=row.on_handler_error,
+        record_messages=row.record_messages,
+    )
+
+
+def _handler(row: Endpoint) -> tuple[Handler | None, str]:
+    try:
+        return load(row.engine, row.handler), ""
+    except (HandlerProblem, ConfigurationError) as problem:
+        logger.warning("Endpoint %s: %s", row.endpoint, problem, extra={"endpoint": row.endpoint})
+        return None, str(problem)

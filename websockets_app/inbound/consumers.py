@@ -1,0 +1,82 @@
+"""The one Channels consumer behind every endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+
+from ..conf import app_settings
+from ..core.states import EventKind
+from ..core.text import tame
+from ..recording.facts import Subject
+from .access import NOT_FOUND, Refusal
+from .admission import admit
+from .config import EndpointConfig
+from .serving import Serving, get_serving
+from .session import Receive, Send
+
+logger = logging.getLogger(__name__)
+
+
+class EndpointConsumer(AsyncConsumer):
+    """Admits a connection and hands it to a session, which lives in a task of the node's.
+
+    The server's own task only waits: a server that cancels it (Daphne does, ten seconds after the
+    peer has left) doesn't end the handler.
+    """
+
+    async def __call__(  # type: ignore[override] # Channels types every protocol's events here
+        self, scope: dict[str, Any], receive: Receive, send: Send
+    ) -> None:
+        serving = await get_serving()
+        await receive()  # websocket.connect
+        match = serving.registry.match(scope["path"])
+        if match is None:
+            await _refuse(serving, scope, send, NOT_FOUND, None)
+            return
+        session = await admit(serving.node, scope, receive, send, match)
+        if isinstance(session, Refusal):
+            await _refuse(serving, scope, send, session, match.config)
+            return
+        life = serving.node.own(session.run())
+        try:
+            await asyncio.shield(life)
+        except asyncio.CancelledError:
+            session.transport_lost()
+            raise
+
+
+async def _refuse(
+    serving: Serving,
+    scope: dict[str, Any],
+    send: Send,
+    refusal: Refusal,
+    config: EndpointConfig | None,
+) -> None:
+    """Refuse a handshake: to the peer without internals, to the operator with the reason."""
+    path = tame(scope["path"])
+    subject = config.subject if config else Subject("in", None, None, tame(scope["path"], 200))
+    logger.warning(
+        "Refused %s: %s", path, tame(refusal.reason, 500), extra={"endpoint": subject.name}
+    )
+    detail = f"{path}: {tame(refusal.reason, 2000)}"
+    serving.node.recorder.add_own(EventKind.REFUSED, subject, code=refusal.code, detail=detail)
+    serving.node.recorder.count(subject, refused=1)
+    await serving.node.recorder.settle()
+    await _tell(scope, send, refusal)
+
+
+async def _tell(scope: dict[str, Any], send: Send, refusal: Refusal) -> None:
+    if app_settings.REFUSE_WITH == "close":
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": refusal.code})
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        headers = [(b"content-length", b"0")]
+        start = {"type": "websocket.http.response.start", "status": refusal.status}
+        await send({**start, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": b""})
+    else:
+        await send({"type": "websocket.close"})

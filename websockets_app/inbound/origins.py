@@ -1,0 +1,96 @@
+"""Which pages may open a WebSocket here (RFC 6455 §10.2): browsers don't ask the site first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+from django.utils.http import is_same_domain
+
+from ..core.states import Access
+from .config import EndpointConfig
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_HTTP_SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
+_DEBUG_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
+
+Headers = Mapping[str, str]
+
+
+def refusal(scope: Mapping[str, Any], headers: Headers, config: EndpointConfig) -> str:
+    """Return why the request's origin may not open `config`, or an empty string."""
+    host = _host(headers)
+    if not validate_host(split_domain_port(host)[0], _allowed_hosts()):
+        return f"the Host header {host!r} is not in ALLOWED_HOSTS"
+    origin = headers.get("origin")
+    if origin is None:
+        if config.allow_missing_origin or config.access == Access.PUBLIC:
+            return ""
+        return "the Origin header is missing"
+    if _is_own(origin, host, _scheme(scope, headers)):
+        return ""
+    if is_listed(origin, (*settings.CSRF_TRUSTED_ORIGINS, *config.origins)):
+        return ""
+    return f"the origin {origin!r} is neither the site's own nor trusted"
+
+
+def is_listed(origin: str, allowed: Iterable[str]) -> bool:
+    """Tell whether `origin` is one of `allowed`: exact, `https://*.example.com`, or `*`."""
+    return any(entry == "*" or _matches(origin, entry) for entry in allowed)
+
+
+def _matches(origin: str, entry: str) -> bool:
+    given, wanted = _parts(origin), _parts(entry)
+    if given is None or wanted is None:
+        return origin == entry  # "null", which a row may list
+    scheme, host, port = wanted
+    if (scheme, port) != (given[0], given[2]):
+        return False
+    return is_same_domain(given[1], host.removeprefix("*")) if "*" in host else host == given[1]
+
+
+def _is_own(origin: str, host: str, schemes: frozenset[str]) -> bool:
+    given = _parts(origin)
+    return any(given is not None and given == _parts(f"{scheme}://{host}") for scheme in schemes)
+
+
+def _parts(origin: str) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port of an origin, defaults filled in; None where it is none."""
+    try:
+        split = urlsplit(origin)
+        port = split.port or _DEFAULT_PORTS.get(split.scheme)
+    except ValueError:
+        return None
+    if not split.scheme or not split.hostname:
+        return None
+    return split.scheme, split.hostname, port
+
+
+def _scheme(scope: Mapping[str, Any], headers: Headers) -> frozenset[str]:
+    """Return the schemes that the request may have come by.
+
+    A proxy's word counts only where `SECURE_PROXY_SSL_HEADER` says so. Daphne gives no scheme in a
+    WebSocket's scope: then either will do, since the host must match all the same.
+    """
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, secure = settings.SECURE_PROXY_SSL_HEADER
+        sent = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
+        if sent is not None:
+            return frozenset({"https" if sent.split(",")[0].strip() == secure else "http"})
+    scheme = _HTTP_SCHEMES.get(scope.get("scheme", ""))
+    return frozenset(_DEFAULT_PORTS) if scheme is None else frozenset({scheme})
+
+
+def _host(headers: Headers) -> str:
+    if settings.USE_X_FORWARDED_HOST and "x-forwarded-host" in headers:
+        return headers["x-forwarded-host"]
+    return headers.get("host", "")
+
+
+def _allowed_hosts() -> list[str]:
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
+        return _DEBUG_HOSTS
+    return list(settings.ALLOWED_HOSTS)

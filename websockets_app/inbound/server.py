@@ -1,0 +1,42 @@
+"""What the ASGI server underneath can do, found out where it doesn't say."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+
+def _running_reactor() -> Any | None:
+    """Return Twisted's reactor if it drives this process: then the server is Daphne.
+
+    `daphne` in INSTALLED_APPS imports the reactor under every server; only Daphne runs it.
+    """
+    reactor = sys.modules.get("twisted.internet.reactor")
+    return reactor if getattr(reactor, "running", False) else None
+
+
+def name() -> str:
+    """Return the server's name, where it can be known."""
+    return "daphne" if _running_reactor() else ""
+
+
+def sends_reserved_codes() -> bool:
+    """Whether close codes of 1001-2999 can be sent. Daphne refuses those, and all reasons."""
+    return _running_reactor() is None
+
+
+def before_shutdown(drain: Callable[[], Awaitable[object]]) -> None:
+    """Let the server await `drain` before it stops, where it offers that."""
+    reactor = _running_reactor()
+    if reactor is None:
+        return
+    from twisted.internet.defer import Deferred
+
+    loop = asyncio.get_running_loop()
+
+    def as_deferred() -> Any:
+        return Deferred.fromFuture(asyncio.ensure_future(drain(), loop=loop))
+
+    reactor.addSystemEventTrigger("before", "shutdown", as_deferred)

@@ -1,0 +1,112 @@
+"""A server node: the endpoints it serves, and the sessions open on them."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+
+from ..conf import app_settings
+from ..core.close_codes import CloseCode
+from ..core.states import CloseCause, EventKind, NodeKind, OnChange
+from ..models import Endpoint
+from ..node.node import Node
+from ..node.watcher import Change, Watcher
+from . import server
+from .config import EndpointConfig, prepare
+from .registry import Registry
+from .session import InboundSession
+
+logger = logging.getLogger(__name__)
+
+
+class Serving:
+    """The one of its event loop; made at the loop's first connection, never at import."""
+
+    def __init__(self) -> None:
+        self.node = Node(NodeKind.SERVER)
+        self.node.lease.server = server.name()
+        self.node.lease.on_reaped.append(self._reopen_rows)
+        self.registry = Registry()
+        self.node.watch(Watcher(self.node.control, Endpoint.objects.served, prepare, self._apply))
+
+    async def start(self) -> None:
+        await self.node.start()
+        server.before_shutdown(self.drain)
+        # A server may end without a word: what waits then is written as the interpreter exits.
+        atexit.register(self.node.recorder.flush_at_exit)
+
+    async def drain(self) -> None:
+        """Close every session with 1001, let handlers end, write what is left."""
+        if self.node.draining:
+            return
+        self.node.draining = True
+        await self._close(self._sessions(), CloseCode.GOING_AWAY, CloseCause.SHUTDOWN)
+        await self.node.stop()
+        atexit.unregister(self.node.recorder.flush_at_exit)
+
+    async def _apply(self, change: Change[EndpointConfig]) -> None:
+        """Take a change of the endpoints over, for new sessions and for those that are open."""
+        self.registry.replace(change.changed, change.removed)
+        for config in change.changed.values():
+            self._tell_problem(config)
+        for session in self._sessions():
+            await self._follow(session, change)
+
+    async def _follow(self, session: InboundSession, change: Change[EndpointConfig]) -> None:
+        if session.config.id in change.removed:
+            await session.aclose(CloseCode.GOING_AWAY, "endpoint removed", CloseCause.CONFIG)
+            return
+        config = change.changed.get(session.config.id)
+        if config is None or config == session.config:
+            return
+        if config.on_change == OnChange.CLOSE:
+            await session.aclose(CloseCode.SERVICE_RESTART, "endpoint changed", CloseCause.CONFIG)
+        elif config.on_change == OnChange.KEEP:
+            session.changed(config)
+            session.event(EventKind.CHANGED, config.handler.reference if config.handler else "")
+
+    def _tell_problem(self, config: EndpointConfig) -> None:
+        if config.problem:
+            self.node.recorder.add_own(EventKind.PROBLEM, config.subject, detail=config.problem)
+
+    async def _reopen_rows(self) -> None:
+        """Write the rows of open sessions again: somebody closed them as `node_lost`."""
+        for session in self._sessions():
+            self.node.recorder.put_session(session.row())
+
+    def _sessions(self) -> list[InboundSession]:
+        return [peer for peer in self.node.peers if isinstance(peer, InboundSession)]
+
+    async def _close(
+        self, sessions: list[InboundSession], code: CloseCode, cause: CloseCause
+    ) -> None:
+        await asyncio.gather(*(session.aclose(code, "", cause) for session in sessions))
+
+
+_started: dict[asyncio.AbstractEventLoop, asyncio.Future[Serving]] = {}
+
+
+async def get_serving() -> Serving:
+    """Return what serves in the running event loop; the first caller starts it."""
+    loop = asyncio.get_running_loop()
+    known = _started.get(loop)
+    if known is None or (known.done() and known.exception()):
+        for closed in [other for other in _started if other.is_closed()]:
+            del _started[closed]
+        known = _started[loop] = loop.create_task(_start())
+    return await asyncio.shield(known)
+
+
+async def stop_serving() -> None:
+    """Drain what serves in the running event loop, if anything does."""
+    known = _started.pop(asyncio.get_running_loop(), None)
+    if known is not None:
+        await (await known).drain()
+
+
+async def _start() -> Serving:
+    serving = Serving()
+    await serving.start()
+    logger.info("Serving %d endpoints below %s", len(serving.registry), app_settings.PREFIX)
+    return serving

@@ -1,0 +1,346 @@
+"""A session: one open inbound connection, from its acceptance to its one close event.
+
+It lives in one task of the node's, which receives, awaits the handler and sends. Only while a
+handler has been busy since the node's last sweep does a second task read ahead, so that a peer
+that leaves is noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..core.close_codes import CloseCode, code_on_the_wire, cut_reason, may_be_sent
+from ..core.states import CloseCause, EventKind, SendAnswer
+from ..core.text import tame
+from ..dispatch.dispatcher import Dispatcher
+from ..dispatch.frames import Frame
+from ..dispatch.loader import Handler
+from ..node.node import Node
+from ..recording.facts import SessionRow, moment
+from . import server
+from .config import EndpointConfig
+from .handle import WebsocketSession
+from .limits import Inbox, message_of, size_of
+
+logger = logging.getLogger(__name__)
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_CAUSES: Final = {
+    CloseCode.ABNORMAL: CloseCause.TRANSPORT,
+    CloseCode.PROTOCOL_ERROR: CloseCause.PROTOCOL,
+    CloseCode.INVALID_PAYLOAD: CloseCause.PROTOCOL,
+    CloseCode.MESSAGE_TOO_BIG: CloseCause.SERVER,
+    CloseCode.SERVICE_RESTART: CloseCause.SHUTDOWN,
+}
+"""Why a session ended that we didn't close, by the code that the server reports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a session ended: the first to say so is right."""
+
+    code: int
+    sent: int | None
+    reason: str
+    cause: CloseCause
+    at: float
+
+
+class InboundSession:
+    """One session, used in the node's event loop only."""
+
+    def __init__(
+        self,
+        node: Node,
+        config: EndpointConfig,
+        scope: Mapping[str, Any],
+        receive: Receive,
+        send: Send,
+        *,
+        params: Mapping[str, Any],
+        user: Any,
+    ) -> None:
+        assert config.handler is not None
+        self.id = uuid.uuid4().hex
+        self.handle = WebsocketSession(self.id)
+        self.handler: Handler = config.handler
+        self.config = config
+        self.params = params
+        self.user = user
+        self.subprotocol: str | None = None
+        self.ending: Ending | None = None
+        self.record = node.recorder.of_peer(config.subject, self.id, config.record_messages)
+        self._node = node
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._dispatcher = Dispatcher(self, node.pool)
+        self._opened_at = 0.0
+        self._number = 0  # of the callback that runs now, for the sweep to tell two apart
+        self._task: asyncio.Task[None] | None = None
+        self._receiving = False
+        self._inbox: Inbox | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._arrived: asyncio.Event | None = None
+
+    @property
+    def closed(self) -> bool:
+        return self.ending is not None
+
+    @property
+    def on_handler_error(self) -> str:
+        return self.config.on_handler_error
+
+    # The life of a session
+
+    async def may_open(self) -> Any:
+        """Return what the handler's `may_open` answers; raise `MayOpenFailed`."""
+        return await self._dispatcher.may_open()
+
+    async def run(self) -> None:
+        """Accept, run every callback in its order, and leave nothing open."""
+        self._task = asyncio.current_task()
+        try:
+            await self._accept()
+            await self._busy(self._dispatcher.open())
+            await self._receive_all()
+        except asyncio.CancelledError:
+            # Ours (`_interrupt`), or the node's at the end of its patience: in both cases the
+            # session is over, and on_close still runs.
+            self.end(CloseCode.GOING_AWAY, CloseCause.SHUTDOWN)
+            if self._task is not None:
+                self._task.uncancel()
+        except Exception:
+            logger.exception("Session %s failed", self.id, extra=self.log_extra())
+            await self.aclose(CloseCode.INTERNAL_ERROR, "", CloseCause.TRANSPORT)
+        finally:
+            await self._finish()
+
+    async def _accept(self) -> None:
+        await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol})
+        self._opened_at = time.time()
+        self._node.peers.add(self)
+        self.record.opened(tame(self._scope["path"]))
+        self._node.recorder.put_session(self.row())
+        await self._node.recorder.settle()
+
+    async def _receive_all(self) -> None:
+        """Handle one message after the other until the session ends."""
+        while True:
+            if self._inbox:
+                message, _ = self._inbox.get()
+            elif self.ending is not None:
+                return
+            elif self._reader is not None:
+                await self._next_arrival()
+                continue
+            else:
+                self._receiving = True
+                event = await self._receive()
+                self._receiving = False
+                received = self._take(event)
+                if received is None:
+                    continue
+                message = received
+            await self._busy(self._dispatcher.message(message))
+
+    async def _busy(self, callback: Awaitable[None]) -> None:
+        """Await a callback where the node's sweep can see that it runs."""
+        self._number += 1
+        self._node.peers.busy[self] = self._number
+        try:
+            await callback
+        finally:
+            del self._node.peers.busy[self]
+
+    async def _finish(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+        ending = self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
+        if self._opened_at:
+            await self._dispatcher.close(ending.code, ending.reason)
+            self._node.recorder.put_session(self.row())
+            await self._node.recorder.settle()
+
+    # What comes in
+
+    def _take(self, event: dict[str, Any]) -> Frame | None:
+        """Return the message of an ASGI event; None where the event ended the session."""
+        if event["type"] != "websocket.receive":
+            code = event.get("code") or CloseCode.NO_STATUS
+            cause = _CAUSES.get(code, CloseCause.PEER)
+            self.end(code, cause, tame(event.get("reason") or "", 123))
+            return None
+        if self.ending is not None:
+            return None
+        message = message_of(event)
+        size = size_of(message)
+        self.record.received(message, size)
+        if size > self.config.max_message_size:
+            text = f"{size} bytes; the endpoint takes {self.config.max_message_size}"
+            self._node.own(self._end_and_tell(CloseCode.MESSAGE_TOO_BIG, text, CloseCause.TOO_BIG))
+            return None
+        return message
+
+    def watch(self) -> None:
+        """Read ahead while the handler is busy, to see the peer leave."""
+        if self._reader is None and self.ending is None and not self._receiving:
+            self._arrived = asyncio.Event()
+            if self._inbox is None:
+                config = self.config
+                self._inbox = Inbox(config.inbox_messages, config.inbox_bytes)
+            self._reader = self._node.own(self._read_ahead(self._arrived, self._inbox))
+
+    async def _read_ahead(self, arrived: asyncio.Event, inbox: Inbox) -> None:
+        """Receive into the inbox until the session's own task waits for a message again.
+
+        A receive that is under way is never cancelled: not every server's survives that.
+        """
+        try:
+            while self.ending is None:
+                message = self._take(await self._receive())
+                if message is not None and not inbox.put(message, size_of(message)):
+                    await self.aclose(
+                        CloseCode.TRY_AGAIN_LATER, "too much waiting", CloseCause.SLOW
+                    )
+                arrived.set()
+                if self not in self._node.peers.busy:
+                    return
+        finally:
+            self._reader = None
+            arrived.set()
+
+    async def _next_arrival(self) -> None:
+        assert self._arrived is not None
+        self._receiving = True
+        await self._arrived.wait()
+        self._arrived.clear()
+        self._receiving = False
+
+    # What goes out
+
+    async def asend(self, frame: Frame) -> SendAnswer:
+        """Write a message to the peer."""
+        if self.ending is not None:
+            return SendAnswer.GONE
+        key = "text" if isinstance(frame, str) else "bytes"
+        try:
+            await self._send({"type": "websocket.send", key: frame})
+        except Exception as error:  # each server raises its own when the peer has just left
+            logger.debug("Session %s: send failed: %r", self.id, error, extra=self.log_extra())
+            return SendAnswer.GONE
+        self.record.sent(frame, size_of(frame))
+        return SendAnswer.WRITTEN
+
+    async def aclose(
+        self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
+    ) -> SendAnswer:
+        """Close the session, and say so to the peer."""
+        if not may_be_sent(code):
+            raise ValueError(f"{code} may not be sent: RFC 6455 allows 1000-1013 and 3000-4999")
+        if self.ending is not None:
+            return SendAnswer.GONE
+        await self._end_and_tell(code, cut_reason(reason), cause)
+        return SendAnswer.WRITTEN
+
+    def _end_and_tell(
+        self, code: int, reason: str, cause: CloseCause
+    ) -> Coroutine[Any, Any, None]:
+        """End the session now; awaiting what is returned tells the peer."""
+        wire = code_on_the_wire(code, server_sends_reserved_codes=server.sends_reserved_codes())
+        self.end(code, cause, reason, sent=wire)
+        self._interrupt()
+        return self._write_close(wire, reason)
+
+    async def _write_close(self, wire: int, reason: str) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": wire, "reason": reason})
+        except Exception as error:  # the peer was faster
+            logger.debug("Session %s: close failed: %r", self.id, error, extra=self.log_extra())
+
+    # The end
+
+    def end(
+        self, code: int, cause: CloseCause, reason: str = "", *, sent: int | None = None
+    ) -> Ending:
+        """Note how the session ended, once; whoever comes later gets the first answer."""
+        if self.ending is None:
+            self.ending = Ending(code=code, sent=sent, reason=reason, cause=cause, at=time.time())
+            self._node.peers.discard(self)
+            if self._inbox is not None and cause != CloseCause.PEER:
+                self._inbox.clear()
+            if self._opened_at:
+                self.record.closed(code, cause, reason)
+                self._node.recorder.put_session(self.row())
+        return self.ending
+
+    def transport_lost(self) -> None:
+        """Take note that the server gave the connection up without a word."""
+        cause = CloseCause.SHUTDOWN if self._node.draining else CloseCause.TRANSPORT
+        self.end(CloseCode.ABNORMAL, cause)
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Wake the session's task where it waits for a message; never inside a handler."""
+        if self._receiving and self._task is not None:
+            self._receiving = False
+            self._task.cancel()
+
+    # What others see
+
+    def changed(self, config: EndpointConfig) -> None:
+        """Go on under a changed row, from the next message."""
+        self.config = config
+        self.record.messages = config.record_messages
+        if config.handler is not None:
+            self.handler = config.handler
+
+    def callback_failed(self, callback: str, text: str, trace: str) -> None:
+        self.record.error(f"{callback}: {text}\n\n{trace}")
+
+    def event(self, kind: EventKind, detail: str) -> None:
+        self.record.event(kind, detail=detail)
+
+    def log_extra(self) -> dict[str, Any]:
+        return {"endpoint": self.config.endpoint, "session": self.id}
+
+    def row(self) -> SessionRow:
+        """Return the session's columns as they stand now."""
+        ending, scope, record = self.ending, self._scope, self.record
+        client = scope.get("client") or ("",)
+        return {
+            "id": self.id,
+            "endpoint_id": self.config.id,
+            "endpoint_path": self.config.endpoint,
+            "handler": self.handler.reference,
+            "node_id": self._node.id,
+            "path": tame(scope["path"], 2000),
+            "params": {key: str(value) for key, value in self.params.items()},
+            "user_key": str(getattr(self.user, "pk", None) or ""),
+            "username": self.user.get_username()[:254] if self.user else "",
+            "address": str(client[0]),
+            "origin": tame(_header(scope, b"origin"), 255),
+            "subprotocol": self.subprotocol or "",
+            "opened_at": moment(self._opened_at),
+            "closed_at": ending and moment(ending.at),
+            "close_code": ending and ending.code,
+            "close_code_sent": ending and ending.sent,
+            "close_reason": ending.reason if ending else "",
+            "close_cause": ending.cause if ending else "",
+            "messages_in": record.messages_in,
+            "messages_out": record.messages_out,
+            "bytes_in": record.bytes_in,
+            "bytes_out": record.bytes_out,
+        }
+
+
+def _header(scope: Mapping[str, Any], name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

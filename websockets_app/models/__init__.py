@@ -1,0 +1,21 @@
+"""The tables: descriptors that the admin owns, and what nodes know, which nodes own."""
+
+from .client import Client, ClientRuntime
+from .endpoint import Endpoint, EndpointGroup
+from .event import Event
+from .minute import Minute
+from .node import Node
+from .outbox import OutboxMessage
+from .session import Session
+
+__all__ = [
+    "Client",
+    "ClientRuntime",
+    "Endpoint",
+    "EndpointGroup",
+    "Event",
+    "Minute",
+    "Node",
+    "OutboxMessage",
+    "Session",
+]

@@ -1,0 +1,150 @@
+"""What endpoints and clients have in common, above all their revision.
+
+Running nodes notice a change by comparing revisions for inequality, so each way that Django
+offers to change a row must draw a new one: `save()` in all its forms, `loaddata` (raw), stale
+double saves, `QuerySet.update`, `bulk_update` and upserts.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+from django.core.validators import MinValueValidator
+from django.db import models, transaction
+from django.db.models import Count, Sum
+from django.utils.translation import gettext_lazy as _
+
+from ..core.states import MessageRecording, OnHandlerError
+from ..signals import descriptors_changed
+from . import choices
+
+# SUM() over a table must not overflow SQLite's 63 bits: 40 bits leave room for 8 million rows.
+_REVISION_BITS: Final = 40
+
+ModelT = TypeVar("ModelT", bound="Descriptor")
+
+
+def new_revision() -> int:
+    """Return a number that no other change of the row has."""
+    return secrets.randbits(_REVISION_BITS)
+
+
+class Watermark(NamedTuple):
+    """What a node polls: it differs when any row was added, changed or deleted."""
+
+    rows: int
+    revisions: int
+
+
+class DescriptorQuerySet(models.QuerySet[ModelT]):
+    """Query sets whose every write draws new revisions."""
+
+    def update(self, **values: Any) -> int:
+        values.setdefault("revision", new_revision())
+        rows = super().update(**values)
+        announce_after_commit(self.model, using=self.db)
+        return rows
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(
+        self,
+        objs: Iterable[ModelT],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
+    ) -> list[ModelT]:
+        objs = list(objs)
+        for obj in objs:
+            obj.revision = new_revision()
+        if update_conflicts and update_fields is not None:
+            update_fields = {*update_fields, "revision"}
+        created = super().bulk_create(
+            objs, batch_size, ignore_conflicts, update_conflicts, update_fields, unique_fields
+        )
+        announce_after_commit(self.model, using=self.db)
+        return created
+
+    def watermark(self) -> Watermark:
+        """Return what changes whenever a row does, for one cheap query a poll."""
+        found = self.aggregate(rows=Count("pk"), revisions=Sum("revision"))
+        return Watermark(found["rows"], int(found["revisions"] or 0))
+
+    def revisions(self) -> dict[int, int]:
+        """Return each row's revision by its primary key."""
+        return dict(self.values_list("pk", "revision"))
+
+
+class Descriptor(models.Model):
+    """A row that describes a WebSocket, owned by whoever edits it, never written by a node."""
+
+    handler = models.CharField(
+        _("handler"),
+        max_length=255,
+        help_text=_("The Python module whose callbacks answer, as my_project.ws_handler."),
+    )
+    engine = models.CharField(_("engine"), max_length=40, default="python")
+    description = models.TextField(_("description"), blank=True)
+    subprotocols = models.JSONField(
+        _("subprotocols"),
+        default=list,
+        blank=True,
+        help_text=_("A JSON list of names, the preferred first."),
+    )
+    max_message_size = models.PositiveIntegerField(
+        _("largest message"),
+        default=1024 * 1024,
+        validators=[MinValueValidator(1)],
+        help_text=_("In bytes; a larger one closes with 1009."),
+    )
+    on_handler_error = models.CharField(
+        _("when a callback raises"),
+        max_length=10,
+        choices=choices.ON_HANDLER_ERROR,
+        default=OnHandlerError.CONTINUE,
+    )
+    record_messages = models.CharField(
+        _("recording of messages"),
+        max_length=10,
+        choices=choices.MESSAGE_RECORDING,
+        default=MessageRecording.COUNTERS,
+    )
+    revision = models.BigIntegerField(_("revision"), default=new_revision, editable=False)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    def save(
+        self,
+        *,
+        force_insert: Any = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        if update_fields is not None:
+            update_fields = {*update_fields, "revision", "updated_at"}
+        super().save(
+            force_insert=force_insert,
+            force_update=force_update,
+            using=using,
+            update_fields=update_fields,
+        )
+
+    @classmethod
+    def touch(cls, keys: Sequence[int], using: str) -> None:
+        """Draw a new revision for the rows of `keys`, whose related rows changed."""
+        cls._default_manager.using(using).filter(pk__in=keys).update()
+
+
+def announce_after_commit(model: type[models.Model], using: str) -> None:
+    """Tell this process' nodes, once the change is committed, that they need not wait."""
+    transaction.on_commit(
+        lambda: descriptors_changed.send_robust(sender=model), using=using, robust=True
+    )

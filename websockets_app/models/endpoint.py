@@ -1,0 +1,147 @@
+"""Endpoints: the WebSocket URLs that this site serves."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import functions
+from django.utils.translation import gettext_lazy as _
+
+from ..core.states import Access, MessageRecording, OnChange, OnHandlerError
+from . import choices, patterns
+from .descriptor import Descriptor, DescriptorQuerySet
+from .session import Session
+
+
+class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
+    """Endpoints, in the order in which they are matched."""
+
+    def served(self) -> EndpointQuerySet:
+        """Return the enabled endpoints, the oldest first: where two match, the older wins."""
+        return self.filter(enabled=True).order_by("pk").prefetch_related("groups")
+
+    def with_open_sessions(self) -> EndpointQuerySet:
+        """Annotate `open_sessions`, how many sessions are open on each now."""
+        open_here = Session.objects.open().filter(endpoint=models.OuterRef("pk"))
+        counted = open_here.order_by().values("endpoint").annotate(n=models.Count("pk"))
+        return self.annotate(
+            open_sessions=functions.Coalesce(models.Subquery(counted.values("n")), 0)
+        )
+
+
+class Endpoint(Descriptor):
+    """The stored descriptor of a WebSocket URL that this site serves."""
+
+    endpoint = models.CharField(
+        _("endpoint"),
+        max_length=200,
+        unique=True,
+        validators=[patterns.validate_endpoint],
+        help_text=_(
+            "A path below the prefix, in the syntax of Django's path(): my-endpoint, "
+            "chat/<slug:room>. With a leading slash it is absolute: /service/<str:type>."
+        ),
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    access = models.CharField(
+        _("access"), max_length=15, choices=choices.ACCESS, default=Access.AUTHENTICATED
+    )
+    permission = models.CharField(
+        _("permission"),
+        max_length=200,
+        blank=True,
+        help_text=_("Only users who have it may enter, as app_label.codename."),
+    )
+    groups: models.ManyToManyField[Group, EndpointGroup] = models.ManyToManyField(
+        Group,
+        through="EndpointGroup",
+        verbose_name=_("groups"),
+        blank=True,
+        help_text=_(
+            "Only members of one of these may enter; none: everybody whom access lets in."
+        ),
+    )
+    origins = models.JSONField(
+        _("origins"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "A JSON list of further origins that pages may come from, as https://example.com; "
+            '"*" allows every one. The site\'s own and CSRF_TRUSTED_ORIGINS are always allowed.'
+        ),
+    )
+    allow_missing_origin = models.BooleanField(
+        _("allow a missing Origin"),
+        default=False,
+        help_text=_("Programs send none, browsers always do. Public endpoints always allow it."),
+    )
+    inbox_messages = models.PositiveIntegerField(
+        _("inbox, in messages"),
+        default=1000,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many messages may wait for a slow handler; one more closes with 1013."),
+    )
+    inbox_bytes = models.PositiveIntegerField(
+        _("inbox, in bytes"),
+        default=16 * 1024 * 1024,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many bytes may wait for a slow handler; more close with 1013."),
+    )
+    on_change = models.CharField(
+        _("when the row changes"),
+        max_length=10,
+        choices=choices.ON_CHANGE,
+        default=OnChange.KEEP,
+        help_text=_("What becomes of the sessions that are open then."),
+    )
+
+    objects = EndpointQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("endpoint")
+        verbose_name_plural = _("endpoints")
+        ordering = ("endpoint",)
+        base_manager_name = "objects"
+        constraints = (
+            choices.one_of("access", Access),
+            choices.one_of("on_change", OnChange),
+            choices.one_of("on_handler_error", OnHandlerError),
+            choices.one_of("record_messages", MessageRecording),
+        )
+
+    def __str__(self) -> str:
+        return self.endpoint
+
+    def clean(self) -> None:
+        super().clean()
+        for field in ("subprotocols", "origins"):
+            value = getattr(self, field)
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                raise ValidationError({field: _("Write a JSON list of strings.")})
+        if self.permission and "." not in self.permission:
+            raise ValidationError({"permission": _("Write it as app_label.codename.")})
+
+
+class EndpointGroup(models.Model):
+    """A group whose members may enter an endpoint.
+
+    A table of its own, so that a group in use can't be deleted: an endpoint that loses its last
+    group would stand open to everybody.
+    """
+
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, verbose_name=_("endpoint"))
+    group = models.ForeignKey(Group, models.PROTECT, verbose_name=_("group"))
+
+    class Meta:
+        verbose_name = _("group of an endpoint")
+        verbose_name_plural = _("groups of an endpoint")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("endpoint", "group"), name="websockets_endpointgroup_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: {self.group}"

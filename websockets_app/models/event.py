@@ -1,0 +1,72 @@
+"""Events: the recorded facts in the life of sessions, clients and nodes."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ..core.states import CloseCause, Direction, EventKind
+from . import choices
+
+
+class Event(models.Model):
+    """One recorded fact.
+
+    `(node, peer, seq)` is unique, so a batch can be written again; a hole in `seq` is a loss.
+    It names endpoint, client and node without a constraint: history outlives them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(_("at"))
+    kind = models.CharField(_("kind"), max_length=15, choices=choices.EVENT_KIND)
+    node = models.ForeignKey(
+        "Node", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("node")
+    )
+    direction = models.CharField(
+        _("direction"), max_length=3, choices=choices.DIRECTION, blank=True
+    )
+    endpoint = models.ForeignKey(
+        "Endpoint", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("endpoint")
+    )
+    client = models.ForeignKey(
+        "Client", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("client")
+    )
+    name = models.CharField(
+        _("name"), max_length=200, blank=True, help_text=_("The endpoint's path or client's name.")
+    )
+    peer = models.CharField(
+        _("peer"), max_length=32, blank=True, help_text=_("The session or connection.")
+    )
+    seq = models.BigIntegerField(_("number"))
+    code = models.PositiveSmallIntegerField(_("code"), null=True)
+    cause = models.CharField(_("cause"), max_length=15, choices=choices.CLOSE_CAUSE, blank=True)
+    detail = models.TextField(_("detail"), blank=True)
+    outgoing = models.BooleanField(
+        _("outgoing"), null=True, help_text=_("Of a message: whether we sent it.")
+    )
+    size = models.PositiveIntegerField(_("size"), null=True)
+    sha256 = models.CharField(_("SHA-256"), max_length=64, blank=True)
+    payload = models.TextField(_("payload"), blank=True)
+    lost = models.PositiveIntegerField(
+        _("events lost"), null=True, help_text=_("Of a gap: how many events weren't recorded.")
+    )
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ("-id",)
+        constraints = (
+            models.UniqueConstraint(fields=("node", "peer", "seq"), name="websockets_event_once"),
+            choices.one_of("kind", EventKind),
+            choices.one_of("cause", CloseCause, or_empty=True),
+            choices.one_of("direction", Direction, or_empty=True),
+        )
+        indexes = (
+            models.Index(fields=("at",), name="websockets_event_at"),
+            models.Index(fields=("peer", "seq"), name="websockets_event_peer"),
+            models.Index(fields=("endpoint", "-id"), name="websockets_event_endpoint"),
+            models.Index(fields=("client", "-id"), name="websockets_event_client"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"

@@ -1,0 +1,92 @@
+"""Minutes: counters of one endpoint or client for one minute, for charts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.db import models
+from django.db.models import Sum
+from django.utils.translation import gettext_lazy as _
+
+from ..core.states import Direction
+from . import choices
+
+COUNTERS: Final = (
+    "opened",
+    "closed",
+    "refused",
+    "errors",
+    "messages_in",
+    "messages_out",
+    "bytes_in",
+    "bytes_out",
+)
+
+
+class MinuteQuerySet(models.QuerySet["Minute"]):
+    """Minutes, written by nodes and summed for people."""
+
+    def put(self, minutes: list[Minute]) -> None:
+        """Write `minutes` over what their node wrote before: absolute values, safe to repeat."""
+        self.bulk_create(
+            minutes,
+            update_conflicts=True,
+            unique_fields=["node", "direction", "descriptor", "minute"],
+            update_fields=COUNTERS,
+        )
+
+    def summed(self, direction: Direction, descriptor: int) -> models.QuerySet[Minute, Any]:
+        """Return the counters of one endpoint or client over all nodes, minute by minute."""
+        return (
+            self.filter(direction=direction, descriptor=descriptor)
+            .values("minute")
+            .annotate(**{f"total_{name}": Sum(name) for name in COUNTERS})
+            .order_by("minute")
+        )
+
+
+class Minute(models.Model):
+    """What one node counted for one endpoint or client in one minute.
+
+    A row for each node, holding absolute values: a batch that is written twice changes nothing.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.ForeignKey(
+        "Node", models.DO_NOTHING, db_constraint=False, verbose_name=_("node")
+    )
+    direction = models.CharField(_("direction"), max_length=3, choices=choices.DIRECTION)
+    descriptor = models.BigIntegerField(
+        _("descriptor"), help_text=_("The key of the endpoint (in) or client (out).")
+    )
+    minute = models.DateTimeField(_("minute"))
+    opened = models.PositiveIntegerField(_("opened"), default=0)
+    closed = models.PositiveIntegerField(_("closed"), default=0)
+    refused = models.PositiveIntegerField(_("refused"), default=0)
+    errors = models.PositiveIntegerField(_("errors"), default=0)
+    messages_in = models.BigIntegerField(_("messages in"), default=0)
+    messages_out = models.BigIntegerField(_("messages out"), default=0)
+    bytes_in = models.BigIntegerField(_("bytes in"), default=0)
+    bytes_out = models.BigIntegerField(_("bytes out"), default=0)
+
+    objects = MinuteQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("minute")
+        verbose_name_plural = _("minutes")
+        ordering = ("-minute",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("node", "direction", "descriptor", "minute"),
+                name="websockets_minute_once",
+            ),
+            choices.one_of("direction", Direction),
+        )
+        indexes = (
+            models.Index(
+                fields=("direction", "descriptor", "minute"), name="websockets_minute_of"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.direction} {self.descriptor} {self.minute:%Y-%m-%d %H:%M}"

@@ -1,0 +1,78 @@
+"""Nodes: the processes that hold sessions or clients, and the lease each renews."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from ..core.states import NodeKind, NodeState
+from . import choices
+
+
+class NodeQuerySet(models.QuerySet["Node"]):
+    """A lease's verbs: the database's clock, the holder in the WHERE, the row count decides."""
+
+    def register(self, node_id: str, kind: NodeKind, **about: Any) -> None:
+        """Make the row of a node that starts."""
+        self.create(id=node_id, kind=kind, started_at=Now(), renewed_at=Now(), **about)
+
+    def renew(self, node_id: str) -> bool:
+        """Renew a living node's lease; False where it was reaped meanwhile."""
+        alive = self.filter(pk=node_id, state=NodeState.ALIVE)
+        return bool(alive.update(beat=F("beat") + 1, renewed_at=Now()))
+
+    def revive(self, node_id: str) -> bool:
+        """Take the lease of a node that was reaped and lives; False where its row is gone."""
+        return bool(
+            self.filter(pk=node_id).update(
+                state=NodeState.ALIVE, stopped_at=None, beat=F("beat") + 1, renewed_at=Now()
+            )
+        )
+
+    def stop(self, node_id: str) -> bool:
+        """Give a node's lease back."""
+        alive = self.filter(pk=node_id, state=NodeState.ALIVE)
+        return bool(alive.update(state=NodeState.STOPPED, stopped_at=Now()))
+
+    def reap(self, node_id: str, beat: int) -> bool:
+        """Declare a node lost whose lease still stands at `beat`; False where it moved."""
+        unmoved = self.filter(pk=node_id, state=NodeState.ALIVE, beat=beat)
+        return bool(unmoved.update(state=NodeState.LOST, stopped_at=Now()))
+
+    def beats(self) -> dict[str, int]:
+        """Return how often each living node's lease was renewed."""
+        return dict(self.filter(state=NodeState.ALIVE).values_list("pk", "beat"))
+
+
+class Node(models.Model):
+    """One running process and event loop that holds sessions or clients."""
+
+    id = models.CharField(_("node"), max_length=32, primary_key=True)
+    kind = models.CharField(_("kind"), max_length=10, choices=choices.NODE_KIND)
+    state = models.CharField(
+        _("state"), max_length=10, choices=choices.NODE_STATE, default=NodeState.ALIVE
+    )
+    hostname = models.CharField(_("host"), max_length=255)
+    pid = models.PositiveIntegerField(_("process"))
+    server = models.CharField(_("server"), max_length=100, blank=True)
+    layer_channel = models.CharField(_("layer channel"), max_length=255, blank=True)
+    started_at = models.DateTimeField(_("started at"))
+    renewed_at = models.DateTimeField(_("renewed at"))
+    stopped_at = models.DateTimeField(_("stopped at"), null=True)
+    beat = models.BigIntegerField(_("beat"), default=0)
+
+    objects = NodeQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("node")
+        verbose_name_plural = _("nodes")
+        ordering = ("-started_at",)
+        constraints = (choices.one_of("kind", NodeKind), choices.one_of("state", NodeState))
+        indexes = (models.Index(fields=("state",), name="websockets_node_state"),)
+
+    def __str__(self) -> str:
+        return f"{self.hostname}:{self.pid} ({self.id[:8]})"

@@ -1,0 +1,1 @@
+"""What one running process and event loop holds, and how it takes part among the others."""

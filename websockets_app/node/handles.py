@@ -1,0 +1,161 @@
+"""The handles by which code holds a peer: an id, which pickles, and finds the live peer again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeVar
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from ..core.states import CloseCause, Direction, SendAnswer
+from ..dispatch.frames import as_json
+from . import node as nodes
+from .peers import LivePeer
+
+T = TypeVar("T")
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+_ANSWER_SECONDS: Final = 30.0
+
+
+class PeerHandle:
+    """A session or connection, by its id.
+
+    Every call finds the live peer among the nodes of this process, so that a handle outlives what
+    it names: then `closed` is true and sends answer `SendAnswer.GONE`.
+    """
+
+    __slots__ = ("__weakref__", "id")
+
+    direction: ClassVar[Direction]
+
+    def __init__(self, peer_id: str) -> None:
+        self.id = peer_id
+
+    def __reduce__(self) -> tuple[type[PeerHandle], tuple[str]]:
+        return type(self), (self.id,)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+    def get_id(self) -> str:
+        """Return the id (the seed's `getId`)."""
+        return self.id
+
+    @property
+    def closed(self) -> bool:
+        """Whether this process no longer holds the peer open."""
+        found = self._find()
+        return found is None or found[1].closed
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What the endpoint's pattern captured; empty once the peer is gone."""
+        found = self._find()
+        return found[1].params if found else _NOTHING
+
+    @property
+    def user(self) -> Any:
+        """Who opened the session; None for a client's connection, or once the peer is gone."""
+        found = self._find()
+        return found[1].user if found else None
+
+    def send_text(self, text: str) -> SendAnswer:
+        """Send a text message (the seed's `sendText`) and wait until it is written."""
+        return self._wait(lambda peer: peer.asend(text), "asend_text")
+
+    def send_bytes(self, data: bytes) -> SendAnswer:
+        """Send a binary message and wait until it is written."""
+        return self._wait(lambda peer: peer.asend(data), "asend_bytes")
+
+    def send_json(self, value: Any) -> SendAnswer:
+        """Send `value` as JSON text and wait until it is written."""
+        text = as_json(value)
+        return self._wait(lambda peer: peer.asend(text), "asend_json")
+
+    def send_text_async(self, text: str) -> None:
+        """Queue a text message and return at once (the seed's `sendTextAsync`); works anywhere."""
+        found = self._find()
+        if found:
+            node, peer = found
+            node.loop.call_soon_threadsafe(node.own, peer.asend(text))
+
+    def close(
+        self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
+    ) -> SendAnswer:
+        """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes."""
+        return self._wait(lambda peer: peer.aclose(code, reason, cause), "aclose")
+
+    async def asend_text(self, text: str) -> SendAnswer:
+        """Send a text message."""
+        return await self._reach(lambda peer: peer.asend(text))
+
+    async def asend_bytes(self, data: bytes) -> SendAnswer:
+        """Send a binary message."""
+        return await self._reach(lambda peer: peer.asend(data))
+
+    async def asend_json(self, value: Any) -> SendAnswer:
+        """Send `value` as JSON text."""
+        text = as_json(value)
+        return await self._reach(lambda peer: peer.asend(text))
+
+    async def aclose(
+        self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
+    ) -> SendAnswer:
+        """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes."""
+        return await self._reach(lambda peer: peer.aclose(code, reason, cause))
+
+    def join(self, group: str) -> None:
+        """Make the peer a member of `group` until it leaves or closes."""
+        self._change(lambda node, peer: node.peers.join(peer, group))
+
+    def leave(self, group: str) -> None:
+        """End the peer's membership of `group`."""
+        self._change(lambda node, peer: node.peers.leave(peer, group))
+
+    def _find(self) -> tuple[nodes.Node, LivePeer] | None:
+        return nodes.find_peer(self.id)
+
+    def _change(self, change: Callable[[nodes.Node, LivePeer], None]) -> None:
+        found = self._find()
+        if found:
+            node, peer = found
+            node.run_soon(change, node, peer)
+
+    def _wait(
+        self, work: Callable[[LivePeer], Coroutine[Any, Any, SendAnswer]], other: str
+    ) -> SendAnswer:
+        refuse_in_event_loop(other)
+        found = self._find()
+        if found is None:
+            return SendAnswer.GONE
+        node, peer = found
+        return asyncio.run_coroutine_threadsafe(work(peer), node.loop).result(_ANSWER_SECONDS)
+
+    async def _reach(
+        self, work: Callable[[LivePeer], Coroutine[Any, Any, SendAnswer]]
+    ) -> SendAnswer:
+        found = self._find()
+        if found is None:
+            return SendAnswer.GONE
+        node, peer = found
+        if node.loop is asyncio.get_running_loop():
+            return await work(peer)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(peer), node.loop))
+
+
+def refuse_in_event_loop(other: str) -> None:
+    """Raise `SynchronousOnlyOperation`, naming the `other` form, where an event loop runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise SynchronousOnlyOperation(f"This waits, and an event loop runs here: await {other}().")

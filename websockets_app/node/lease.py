@@ -1,0 +1,112 @@
+"""A node's lease: renewed on the database's clock; others' that stand still are reaped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+from django.db import DatabaseError, InterfaceError, transaction
+
+from ..conf import app_settings
+from ..core.close_codes import CloseCode
+from ..core.lifeline import Lifeline
+from ..core.states import ClientState, CloseCause, Direction, EventKind, NodeKind
+from ..database import DatabaseThread
+from ..models import ClientRuntime, Event, Node, Session
+from ..recording.facts import moment
+
+logger = logging.getLogger(__name__)
+
+
+class Lease:
+    """Keeps one node's row alive, and notices the rows of nodes that died."""
+
+    def __init__(self, node_id: str, kind: NodeKind, thread: DatabaseThread) -> None:
+        self.node_id = node_id
+        self.kind = kind
+        self.server = ""
+        self.layer_channel = ""
+        self.renewed_at: float | None = None
+        """Monotonic time at which the last renewal that succeeded was begun."""
+        self.on_reaped: list[Callable[[], Awaitable[None]]] = []
+        """Awaited when this node lives and finds that it was declared lost."""
+        self._thread = thread
+        self._lifeline = Lifeline(app_settings.NODE_TTL)
+        self._registered = False
+
+    async def beat(self) -> None:
+        """Renew the lease, then look at the others'."""
+        begun = time.monotonic()
+        try:
+            reaped = await self._thread.run(self._renew)
+            self.renewed_at = begun
+            await self._thread.run(self._reap_lost)
+        except (DatabaseError, InterfaceError):
+            self._lifeline.blind()
+            raise
+        if reaped:
+            logger.error("Node %s was declared lost and lives: taking up again", self.node_id)
+            for react in self.on_reaped:
+                await react()
+
+    async def give_back(self) -> None:
+        """End the lease, as a node does that stops."""
+        if self._registered:
+            await self._thread.run(Node.objects.stop, self.node_id)
+
+    def _renew(self) -> bool:
+        """Renew or register; tell whether the node had been reaped."""
+        if not self._registered:
+            Node.objects.register(
+                self.node_id, self.kind, hostname=socket.gethostname(), pid=os.getpid(),
+                server=self.server, layer_channel=self.layer_channel,
+            )  # fmt: skip
+            self._registered = True
+            return False
+        if Node.objects.renew(self.node_id):
+            return False
+        if not Node.objects.revive(self.node_id):
+            self._registered = False  # the row itself is gone: register at the next beat
+        return True
+
+    def _reap_lost(self) -> None:
+        beats = Node.objects.beats()
+        beats.pop(self.node_id, None)
+        for lost in self._lifeline.look(beats, time.monotonic()):
+            reap(lost, beats[lost], by=self.node_id)
+
+
+def reap(node_id: str, beat: int, *, by: str) -> bool:
+    """Close what a lost node held, in one transaction; False where it had moved after all.
+
+    Its sessions get their one close event, under the number of the node `by` that saw the loss:
+    the lost node may live and go on counting its own.
+    """
+    at = moment(time.time())
+    with transaction.atomic():
+        if not Node.objects.reap(node_id, beat):
+            return False
+        sessions = list(Session.objects.open().of_node(node_id))
+        Session.objects.close_lost(node_id, at, CloseCode.ABNORMAL)
+        released = ClientRuntime.objects.release_all_of(
+            node_id, ClientState.UNASSIGNED, "its runner was lost", at
+        )
+        lost = Event(kind=EventKind.NODE_LOST, node_id=by, peer=node_id, at=at, seq=beat)
+        closes = [_close_event(session, by, beat) for session in sessions]
+        Event.objects.bulk_create([lost, *closes], ignore_conflicts=True)
+    logger.warning(
+        "Node %s is lost: %d sessions closed, %d clients released",
+        node_id, len(sessions), released,
+    )  # fmt: skip
+    return True
+
+
+def _close_event(session: Session, by: str, beat: int) -> Event:
+    return Event(
+        kind=EventKind.CLOSE, at=moment(time.time()), node_id=by, peer=session.pk, seq=beat,
+        direction=Direction.IN, endpoint_id=session.endpoint_id, name=session.endpoint_path,
+        code=CloseCode.ABNORMAL, cause=CloseCause.NODE_LOST,
+    )  # fmt: skip

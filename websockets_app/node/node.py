@@ -1,0 +1,200 @@
+"""The node: what one process and event loop holds, with the tasks that keep it going."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
+
+from ..conf import app_settings
+from ..core.states import EventKind, NodeKind
+from ..database import DatabaseThread
+from ..dispatch.pool import SyncPool
+from ..recording.recorder import Recorder
+from ..signals import descriptors_changed
+from .layer import NodeLayer
+from .lease import Lease
+from .looper import repeat
+from .peers import LivePeer, Peers
+from .watcher import Watcher
+
+logger = logging.getLogger(__name__)
+
+SWEEP_SECONDS: Final = 0.05
+HOUSEKEEPING_SECONDS: Final = 1.0
+
+
+class Node:
+    """Holds sessions or clients. Made inside its event loop; nothing runs until `start`."""
+
+    def __init__(self, kind: NodeKind) -> None:
+        self.id = uuid.uuid4().hex
+        self.loop = asyncio.get_running_loop()
+        self.peers = Peers()
+        self.pool = SyncPool(self.loop, app_settings.SYNC_THREADS)
+        self.control = DatabaseThread("control")
+        self.recorder = Recorder(self.id)
+        self.lease = Lease(self.id, kind, self.control)
+        self.layer = NodeLayer(self.hurry)
+        self.draining = False
+        self._hurries: list[asyncio.Event] = []
+        self._watchers: list[Watcher[Any, Any]] = []
+        self._loops: list[asyncio.Task[None]] = []
+        self._owned: set[asyncio.Task[Any]] = set()
+
+    def watch(self, watcher: Watcher[Any, Any]) -> None:
+        """Poll `watcher` for as long as the node runs. Called before `start`."""
+        self._watchers.append(watcher)
+
+    async def start(self) -> None:
+        """Take part: register, look at the descriptors once, begin all loops."""
+        _register(self)
+        self.recorder.add_own(EventKind.NODE_STARTED, detail=self.lease.kind)
+        await self._try("register", self.lease.beat)
+        for watcher in self._watchers:
+            await self._try("read the descriptors", watcher.poll)
+        self._begin(self.recorder.run())
+        self._begin(self.layer.listen())
+        self._begin(repeat(self._heartbeat, app_settings.HEARTBEAT_INTERVAL))
+        self._begin(repeat(self._sweep, SWEEP_SECONDS))
+        self._begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
+        for watcher in self._watchers:
+            hurry = asyncio.Event()
+            self._hurries.append(hurry)
+            self._begin(repeat(watcher.poll, app_settings.POLL_INTERVAL, hurry=hurry))
+
+    async def stop(self) -> None:
+        """Take part no more: end the loops, write what waits, give the lease back."""
+        self.draining = True
+        await self._finish_owned()
+        for task in self._loops:
+            task.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self.recorder.add_own(EventKind.NODE_STOPPED)
+        await self.recorder.flush()
+        await self._try("give the lease back", self.lease.give_back)
+        self.close()
+
+    def close(self) -> None:
+        """Let the threads go, without waiting."""
+        _unregister(self)
+        self.pool.stop()
+        self.recorder.stop()
+        self.control.stop()
+
+    def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `work` in a task that is kept until it ends; what it raises is logged."""
+        task = self.loop.create_task(work)
+        self._owned.add(task)
+        task.add_done_callback(self._disown)
+        return task
+
+    def run_soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Run `function` in the node's loop: at once if this is it, soon from another thread."""
+        if self.loop is _running_loop():
+            function(*args)
+        else:
+            self.loop.call_soon_threadsafe(function, *args)
+
+    def hurry(self) -> None:
+        """Let the watchers look now."""
+        for hurry in self._hurries:
+            hurry.set()
+
+    def nudge(self) -> None:
+        """Let the watchers of every node look now."""
+        self.hurry()
+        self.own(self.layer.nudge())
+
+    async def _heartbeat(self) -> None:
+        await self.lease.beat()
+        await self.layer.keep()
+
+    async def _sweep(self) -> None:
+        self.peers.sweep()
+
+    async def _keep_house(self) -> None:
+        """Give back the connections that async handlers use: Django's own thread holds those."""
+        if len(self.peers):
+            await sync_to_async(close_old_connections)()
+
+    async def _try(self, what: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        try:
+            await work()
+        except Exception:
+            logger.exception("Node %s could not %s", self.id, what)
+
+    async def _finish_owned(self) -> None:
+        """Wait for what the node owns, then cancel it: handlers have had their time."""
+        deadline = time.monotonic() + app_settings.SHUTDOWN_TIMEOUT
+        mine = asyncio.current_task()
+        while tasks := [task for task in self._owned if task is not mine]:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                logger.warning("%d handlers did not end in time and are cancelled", len(tasks))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=1.0)
+                return
+            await asyncio.wait(tasks, timeout=left)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._loops.append(self.loop.create_task(work))
+
+    def _disown(self, task: asyncio.Task[Any]) -> None:
+        self._owned.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("A task of node %s failed", self.id, exc_info=error)
+
+
+_nodes: tuple[Node, ...] = ()
+_nodes_lock = threading.Lock()
+
+
+def nodes() -> tuple[Node, ...]:
+    """Return the nodes of this process whose loops still run."""
+    return _nodes
+
+
+def find_peer(peer_id: str) -> tuple[Node, LivePeer] | None:
+    """Return the peer and the node of this process that holds it."""
+    for node in _nodes:
+        peer = node.peers.get(peer_id)
+        if peer is not None:
+            return node, peer
+    return None
+
+
+def _register(node: Node) -> None:
+    global _nodes  # noqa: PLW0603 - replaced whole under the lock, so that readers need none
+    with _nodes_lock:
+        _nodes = (*(other for other in _nodes if not other.loop.is_closed()), node)
+
+
+def _unregister(node: Node) -> None:
+    global _nodes  # noqa: PLW0603 - see _register
+    with _nodes_lock:
+        _nodes = tuple(other for other in _nodes if other is not node)
+
+
+def _nudge_all(**kwargs: Any) -> None:
+    for node in _nodes:
+        if not node.loop.is_closed():
+            node.run_soon(node.nudge)
+
+
+descriptors_changed.connect(_nudge_all, dispatch_uid="websockets_app.node.nudge")
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,93 @@
+"""The live peers of a node: by id, by group, and those busy in a handler now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from ..core.peer import Peer
+from ..core.states import CloseCause, SendAnswer
+from ..dispatch.frames import Frame
+
+
+class LivePeer(Protocol):
+    """A session or connection, as the node that holds it knows it."""
+
+    id: str
+
+    @property
+    def handle(self) -> Peer: ...
+    @property
+    def params(self) -> Any: ...
+    @property
+    def user(self) -> Any: ...
+    @property
+    def closed(self) -> bool: ...
+
+    async def asend(self, frame: Frame) -> SendAnswer: ...
+    async def aclose(
+        self, code: int, reason: str, cause: CloseCause = CloseCause.HANDLER
+    ) -> SendAnswer: ...
+    def watch(self) -> None:
+        """Look after a peer whose handler has been running since the last sweep."""
+
+
+class Peers:
+    """Used in the node's event loop only."""
+
+    def __init__(self) -> None:
+        self.busy: dict[LivePeer, int] = {}
+        """Peers whose handler runs now, each with the number of the message it runs for."""
+        self._by_id: dict[str, LivePeer] = {}
+        self._groups: defaultdict[str, set[LivePeer]] = defaultdict(set)
+        self._memberships: defaultdict[LivePeer, set[str]] = defaultdict(set)
+        self._seen_busy: dict[LivePeer, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[LivePeer]:
+        return iter(list(self._by_id.values()))
+
+    def get(self, peer_id: str) -> LivePeer | None:
+        return self._by_id.get(peer_id)
+
+    def add(self, peer: LivePeer) -> None:
+        self._by_id[peer.id] = peer
+
+    def discard(self, peer: LivePeer) -> None:
+        self._by_id.pop(peer.id, None)
+        for group in self._memberships.pop(peer, ()):
+            self._remove(group, peer)
+
+    def join(self, peer: LivePeer, group: str) -> None:
+        if peer.id in self._by_id:
+            self._groups[group].add(peer)
+            self._memberships[peer].add(group)
+
+    def leave(self, peer: LivePeer, group: str) -> None:
+        self._memberships[peer].discard(group)
+        self._remove(group, peer)
+
+    async def fan_out(self, group: str, frame: Frame) -> int:
+        """Send `frame` to every member here; return how many it was written to."""
+        members = list(self._groups.get(group, ()))
+        answers = await asyncio.gather(*(peer.asend(frame) for peer in members))
+        return answers.count(SendAnswer.WRITTEN)
+
+    def sweep(self) -> None:
+        """Let those be watched whose handler still runs for the message of the last sweep."""
+        seen = self._seen_busy
+        for peer, number in self.busy.items():
+            if seen.get(peer) == number:
+                peer.watch()
+        self._seen_busy = dict(self.busy)
+
+    def _remove(self, group: str, peer: LivePeer) -> None:
+        members = self._groups.get(group)
+        if members is not None:
+            members.discard(peer)
+            if not members:
+                del self._groups[group]

@@ -1,0 +1,58 @@
+"""What waits to be written: plain tuples, cheap to make where it matters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.utils import timezone
+
+from ..core.states import EventKind
+
+
+class Fact(NamedTuple):
+    """An event before it is a row; the fields are the columns of `Event`."""
+
+    kind: EventKind
+    at: float
+    seq: int
+    peer: str = ""
+    direction: str = ""
+    endpoint_id: int | None = None
+    client_id: int | None = None
+    name: str = ""
+    code: int | None = None
+    cause: str = ""
+    detail: str = ""
+    outgoing: bool | None = None
+    size: int | None = None
+    sha256: str = ""
+    payload: str = ""
+    lost: int | None = None
+
+
+class Subject(NamedTuple):
+    """Whom facts are about: an endpoint or a client."""
+
+    direction: str
+    endpoint_id: int | None
+    client_id: int | None
+    name: str
+
+    @property
+    def descriptor(self) -> int | None:
+        """The primary key of the endpoint or client."""
+        return self.endpoint_id if self.client_id is None else self.client_id
+
+
+SessionRow = dict[str, Any]
+"""The columns of a `Session`, whole: writing it again changes nothing."""
+
+
+def moment(at: float) -> datetime:
+    """Return the time `at` (seconds since the epoch) as the site's rows keep it."""
+    aware = datetime.fromtimestamp(at, UTC)
+    return (
+        aware if settings.USE_TZ else timezone.make_naive(aware, timezone.get_default_timezone())
+    )

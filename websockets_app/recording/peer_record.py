@@ -1,0 +1,119 @@
+"""What is recorded of one peer: its counters, and its events in their order."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from ..core.states import CloseCause, EventKind, MessageRecording
+from .facts import Fact, Subject
+
+if TYPE_CHECKING:
+    from .recorder import Recorder
+
+PAYLOAD_LIMIT: Final = 16 * 1024
+"""Bytes of a payload that are kept; its size and SHA-256 are those of the whole."""
+
+
+class PeerRecord:
+    """Counts and records one peer. Used in the node's event loop only."""
+
+    __slots__ = (
+        "_collected",
+        "_recorder",
+        "_seq",
+        "bytes_in",
+        "bytes_out",
+        "messages",
+        "messages_in",
+        "messages_out",
+        "peer",
+        "subject",
+    )
+
+    def __init__(self, recorder: Recorder, subject: Subject, peer: str, messages: str) -> None:
+        self._recorder = recorder
+        self._seq = 0
+        self._collected = (0, 0, 0, 0)
+        self.subject = subject
+        self.peer = peer
+        self.messages = messages
+        """What is kept of each message, one of `MessageRecording`."""
+        self.messages_in = 0
+        self.messages_out = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def event(self, kind: EventKind, **columns: Any) -> None:
+        """Record an event of this peer; `columns` are those of `Fact`."""
+        self._seq += 1
+        direction, endpoint_id, client_id, name = self.subject
+        self._recorder.add(
+            Fact(
+                kind=kind, at=time.time(), seq=self._seq, peer=self.peer, direction=direction,
+                endpoint_id=endpoint_id, client_id=client_id, name=name, **columns,
+            )
+        )  # fmt: skip
+
+    def received(self, message: str | bytes, size: int) -> None:
+        """Count, and record as the row says, a message of `size` bytes from the peer."""
+        self.messages_in += 1
+        self.bytes_in += size
+        if self.messages != MessageRecording.COUNTERS:
+            self._message(message, size, outgoing=False)
+
+    def sent(self, message: str | bytes, size: int) -> None:
+        """Count, and record as the row says, a message of `size` bytes to the peer."""
+        self.messages_out += 1
+        self.bytes_out += size
+        if self.messages != MessageRecording.COUNTERS:
+            self._message(message, size, outgoing=True)
+
+    def opened(self, detail: str = "") -> None:
+        """Record that the peer is open."""
+        self._recorder.live.add(self)
+        self.event(EventKind.OPEN, detail=detail)
+        self._recorder.count(self.subject, opened=1)
+
+    def error(self, detail: str) -> None:
+        """Record a failure, with its traceback."""
+        self.event(EventKind.ERROR, detail=detail)
+        self._recorder.count(self.subject, errors=1)
+
+    def closed(self, code: int | None, cause: CloseCause, reason: str) -> None:
+        """Record the peer's only close event."""
+        self.event(EventKind.CLOSE, code=code, cause=cause, detail=reason)
+        self._recorder.count(self.subject, closed=1)
+        self.collect()
+        self._recorder.live.discard(self)
+
+    def collect(self) -> bool:
+        """Add the messages since the last collection to this minute; tell whether any came."""
+        now = (self.messages_in, self.messages_out, self.bytes_in, self.bytes_out)
+        if now == self._collected:
+            return False
+        deltas = [new - old for new, old in zip(now, self._collected, strict=True)]
+        names = ("messages_in", "messages_out", "bytes_in", "bytes_out")
+        self._recorder.count(self.subject, **dict(zip(names, deltas, strict=True)))
+        self._collected = now
+        return True
+
+    def _message(self, message: str | bytes, size: int, *, outgoing: bool) -> None:
+        if self.messages != MessageRecording.PAYLOADS:
+            self.event(EventKind.MESSAGE, outgoing=outgoing, size=size)
+            return
+        raw = message.encode() if isinstance(message, str) else message
+        kept = raw[:PAYLOAD_LIMIT]
+        self.event(
+            EventKind.MESSAGE,
+            outgoing=outgoing,
+            size=size,
+            sha256=hashlib.sha256(raw).hexdigest(),
+            payload=_storable(kept, binary=isinstance(message, bytes)),
+        )
+
+
+def _storable(raw: bytes, *, binary: bool) -> str:
+    """Return text that every database keeps: binary as hex, NUL (PostgreSQL refuses it) as ␀."""
+    return raw.hex() if binary else raw.decode(errors="ignore").replace("\0", "␀")

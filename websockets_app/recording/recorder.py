@@ -1,0 +1,166 @@
+"""The recorder of a node: facts go in without waiting, batches come out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
+
+from ..conf import app_settings
+from ..core.states import EventKind
+from ..database import DatabaseThread
+from .buffer import FactBuffer
+from .facts import Fact, SessionRow, Subject
+from .minutes import MinuteCounters
+from .peer_record import PeerRecord
+from .writer import Batch, write
+
+logger = logging.getLogger(__name__)
+
+BATCH_ROWS: Final = 500
+BATCH_SECONDS: Final = 0.25
+RETRY_SECONDS: Final = 1.0
+
+AWAY: Final = (OperationalError, InterfaceError, ProgrammingError)
+"""The database (or its tables) can't take anything now."""
+REFUSED: Final = (DataError, IntegrityError, ValueError)
+"""The database can't take this batch, today or tomorrow."""
+
+
+class Recorder:
+    """Keeps what happened until one writer has written it. Used in the node's event loop only.
+
+    With the database away, facts wait in a bounded buffer; what doesn't fit is counted, and a gap
+    event tells how many.
+    """
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        self.minutes = MinuteCounters()
+        self.live: set[PeerRecord] = set()
+        self._mode: str = app_settings.RECORDING
+        self._buffer = FactBuffer(app_settings.EVENT_BUFFER)
+        self._sessions: dict[str, SessionRow] = {}
+        self._thread = DatabaseThread("events")
+        self._due = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._own_seq = 0
+        self._failing = False
+
+    def of_peer(self, subject: Subject, peer: str, messages: str) -> PeerRecord:
+        """Return the record of a new peer."""
+        return PeerRecord(self, subject, peer, messages)
+
+    def add(self, fact: Fact) -> None:
+        """Take a fact; nothing waits."""
+        if self._mode == "off":
+            return
+        self._buffer.append(fact)
+        if len(self._buffer) >= BATCH_ROWS:
+            self._due.set()
+
+    def add_own(self, kind: EventKind, subject: Subject | None = None, **columns: object) -> None:
+        """Take a fact that belongs to no peer: of the node, or of an endpoint or client."""
+        self._own_seq += 1
+        about = subject._asdict() if subject else {}
+        self.add(Fact(kind=kind, at=time.time(), seq=self._own_seq, **about, **columns))  # type: ignore[arg-type]
+
+    def count(self, subject: Subject, **counts: int) -> None:
+        """Add to this minute's counters of an endpoint or client (`models.minute.COUNTERS`)."""
+        if subject.descriptor is not None:
+            self.minutes.add(subject.direction, subject.descriptor, time.time(), **counts)
+
+    def put_session(self, row: SessionRow) -> None:
+        """Take a session's whole row, to be written over what is there."""
+        if self._mode != "off":
+            self._sessions[row["id"]] = row
+
+    async def run(self) -> None:
+        """Write batches until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(BATCH_SECONDS):
+                    await self._due.wait()
+            except TimeoutError:
+                self._collect()
+            if not await self.flush():
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def settle(self) -> None:
+        """With inline recording, write at once; otherwise leave it to the writer."""
+        if self._mode == "inline":
+            await self.flush()
+
+    async def flush(self) -> bool:
+        """Write all that waits; False where the database refused."""
+        async with self._writing:
+            while batch := self._take():
+                if not await self._write(batch):
+                    return False
+            return True
+
+    def flush_at_exit(self) -> None:
+        """Write what is left when the loop is gone: from the main thread, at the process' end."""
+        while batch := self._take():
+            try:
+                write(batch)
+            except (*AWAY, *REFUSED):
+                lost = len(batch.facts) + len(self._buffer)
+                logger.exception("%d events could not be written at exit", lost)
+                return
+
+    def stop(self) -> None:
+        self._thread.stop()
+
+    async def _write(self, batch: Batch) -> bool:
+        try:
+            await self._thread.run(write, batch)
+        except REFUSED as error:
+            return await self._write_halves(batch, error)
+        except AWAY as error:
+            self._put_back(batch)
+            if not self._failing:
+                logger.warning("Events wait: the database refused them (%s)", error)
+            self._failing = True
+            return False
+        except BaseException:  # cancelled between the batches' two ends: unclear, so again
+            self._put_back(batch)
+            raise
+        self._failing = False
+        return True
+
+    async def _write_halves(self, batch: Batch, error: Exception) -> bool:
+        """Find the one row that the database refuses; drop and count only that."""
+        if halves := batch.halves():
+            return all([await self._write(half) for half in halves])
+        logger.error("A row can't be written and is dropped: %s", batch, exc_info=error)
+        self._buffer.lost += 1
+        return True
+
+    def _take(self) -> Batch:
+        self._due.clear()
+        lost = self._buffer.take_lost()
+        if lost:
+            self.add_own(
+                EventKind.GAP, lost=lost, detail="more events came than the database could take"
+            )
+        sessions, self._sessions = self._sessions, {}
+        return Batch(
+            node_id=self.node_id,
+            facts=self._buffer.take(BATCH_ROWS),
+            sessions=sessions,
+            minutes=self.minutes.take() if self._mode != "off" else {},
+        )
+
+    def _put_back(self, batch: Batch) -> None:
+        self._buffer.put_back(batch.facts)
+        self._sessions = batch.sessions | self._sessions
+        self.minutes.put_back(batch.minutes)
+
+    def _collect(self) -> None:
+        for record in self.live:
+            record.collect()
+        self.minutes.forget_before(time.time())
