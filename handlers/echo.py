@@ -1,5 +1,5 @@
 """Answer every message with itself, text and binary."""
 
 
-async def on_message(message):
+async def on_message(message: str | bytes) -> str | bytes:
     return message

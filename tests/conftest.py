@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.infrastructure.browser import open_page, running_browser
 from tests.infrastructure.postgres import fresh_database, running_postgres
+from tests.infrastructure.processes import Server
 from tests.infrastructure.site import Site
 from tests.infrastructure.valkey import running_valkey
 
-INTEGRATION_FIXTURES = {"make_site", "postgres_url", "valkey_url"}
+INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "valkey_url"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -90,3 +92,19 @@ def make_site(tmp_path: Path, migrated_database: Path) -> Iterator[Callable[...,
 def site(make_site: Callable[..., Site]) -> Site:
     """A site on SQLite, without a channel layer that spans processes."""
     return make_site()
+
+
+class Demo(NamedTuple):
+    """The demo site, and the Daphne that serves it."""
+
+    site: Site
+    server: Server
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[Demo]:
+    """The demo with its rows, as ``make run`` makes them; shared, so add rows and leave these."""
+    site = Site(tmp_path_factory.mktemp("demo"), template=migrated_database)
+    site.shell("from wsproject.demo import create_rows; create_rows('127.0.0.1:8000')")
+    yield Demo(site, site.start_daphne())
+    site.end()
