@@ -27,3 +27,13 @@ def as_frame(result: Any) -> Frame:
         f"A callback returned {type(result).__name__}; it may return str, bytes, dict, list or "
         "None."
     )
+
+
+def size_of(message: Frame) -> int:
+    """Return the bytes of `message` on the wire; raise `InvalidResult` where text isn't UTF-8."""
+    if isinstance(message, bytes) or message.isascii():  # isascii() is a flag, not a scan
+        return len(message)
+    try:
+        return len(message.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidResult(f"This text can't be sent as UTF-8: {error}") from None

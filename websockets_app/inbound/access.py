@@ -34,6 +34,9 @@ NOT_FOUND = Refusal(status=404, code=CloseCode.NOT_FOUND, reason="no such endpoi
 AWAY = Refusal(
     status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the database is away: no user can be known"
 )
+NOT_YET = Refusal(
+    status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the endpoints could not be read yet"
+)
 DRAINING = Refusal(status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the node is shutting down")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
 
+from ..core.close_codes import may_be_sent
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
 from . import access, origins
@@ -70,13 +71,18 @@ async def _may_open(session: InboundSession) -> Refusal | None:
         return access.broken(str(error))
     if answer is True:
         return None
-    if isinstance(answer, int) and answer is not False:
+    if isinstance(answer, int) and may_be_sent(answer):
         return Refusal(status=403, code=answer, reason=f"may_open answered {answer}")
     return access.forbidden(f"may_open answered {answer!r}")
 
 
 def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
-    return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+    """Return the headers by name. HTTP/2 may split the cookies over several (RFC 9113 §8.2.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}; {value}" if name == "cookie" in headers else value
+    return headers
 
 
 def _negotiate(preferred: tuple[str, ...], offered: list[str]) -> str | None:

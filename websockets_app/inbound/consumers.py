@@ -12,7 +12,8 @@ from ..conf import app_settings
 from ..core.states import EventKind
 from ..core.text import tame
 from ..recording.facts import Subject
-from .access import NOT_FOUND, Refusal
+from . import server
+from .access import NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
 from .config import EndpointConfig
 from .serving import Serving, get_serving
@@ -35,7 +36,8 @@ class EndpointConsumer(AsyncConsumer):
         await receive()  # websocket.connect
         match = serving.registry.match(scope["path"])
         if match is None:
-            await _refuse(serving, scope, send, NOT_FOUND, None)
+            unknown = NOT_FOUND if serving.registry.loaded else NOT_YET
+            await _refuse(serving, scope, send, unknown, None)
             return
         session = await admit(serving.node, scope, receive, send, match)
         if isinstance(session, Refusal):
@@ -72,7 +74,7 @@ async def _refuse(
 async def _tell(scope: dict[str, Any], send: Send, refusal: Refusal) -> None:
     if app_settings.REFUSE_WITH == "close":
         await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": refusal.code})
+        await send({"type": "websocket.close", "code": server.on_the_wire(refusal.code)})
     elif "websocket.http.response" in scope.get("extensions", {}):
         headers = [(b"content-length", b"0")]
         start = {"type": "websocket.http.response.start", "status": refusal.status}

@@ -1,4 +1,4 @@
-"""The sizes of messages, and the bounded inbox of a session whose handler is slow."""
+"""The bounded inbox of a session whose handler is slow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from collections import deque
 from typing import Any
 
 from ..dispatch.frames import Frame
-
-
-def size_of(message: Frame) -> int:
-    """Return the bytes of `message` on the wire: text as UTF-8."""
-    if isinstance(message, bytes) or message.isascii():  # isascii() is a flag, not a scan
-        return len(message)
-    return len(message.encode("utf-8", "surrogatepass"))
 
 
 class Inbox:

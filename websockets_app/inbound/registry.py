@@ -20,6 +20,8 @@ class Registry:
     """Endpoints by path. Where two match, the older (the lower primary key) wins."""
 
     def __init__(self) -> None:
+        self.loaded = False
+        """Whether the table was ever read: before, no path can be called unknown."""
         self._configs: dict[int, EndpointConfig] = {}
         self._literals: dict[str, EndpointConfig] = {}
         self._patterns: list[EndpointConfig] = []
@@ -42,6 +44,7 @@ class Registry:
         }
         self._patterns = [config for config in configs.values() if "<" in config.endpoint]
         self._configs = configs
+        self.loaded = True
 
     def match(self, path: str) -> Match | None:
         """Return the oldest endpoint that `path` (as in an ASGI scope) leads to."""

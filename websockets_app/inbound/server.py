@@ -7,6 +7,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..core.close_codes import code_on_the_wire
+
 
 def _running_reactor() -> Any | None:
     """Return Twisted's reactor if it drives this process: then the server is Daphne.
@@ -25,6 +27,11 @@ def name() -> str:
 def sends_reserved_codes() -> bool:
     """Whether close codes of 1001-2999 can be sent. Daphne refuses those, and all reasons."""
     return _running_reactor() is None
+
+
+def on_the_wire(code: int) -> int:
+    """Return the close code that goes out here where `code` is meant."""
+    return code_on_the_wire(code, server_sends_reserved_codes=sends_reserved_codes())
 
 
 def before_shutdown(drain: Callable[[], Awaitable[object]]) -> None:

@@ -73,6 +73,7 @@ class Serving:
     async def _reopen_rows(self) -> None:
         """Write the rows of open sessions again: somebody closed them as `node_lost`."""
         for session in self._sessions():
+            session.event(EventKind.OPEN, "the node was declared lost, and lives")
             self.node.recorder.put_session(session.row())
 
     def _sessions(self) -> list[InboundSession]:

@@ -15,18 +15,18 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..core.close_codes import CloseCode, code_on_the_wire, cut_reason, may_be_sent
+from ..core.close_codes import CloseCode, cut_reason, may_be_sent
 from ..core.states import CloseCause, EventKind, SendAnswer
 from ..core.text import tame
 from ..dispatch.dispatcher import Dispatcher
-from ..dispatch.frames import Frame
+from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
 from ..recording.facts import SessionRow, moment
 from . import server
 from .config import EndpointConfig
 from .handle import WebsocketSession
-from .limits import Inbox, message_of, size_of
+from .limits import Inbox, message_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,9 @@ class InboundSession:
         self.user = user
         self.subprotocol: str | None = None
         self.ending: Ending | None = None
-        self.record = node.recorder.of_peer(config.subject, self.id, config.record_messages)
+        self.record = node.recorder.of_peer(
+            config.subject, self.id, config.record_messages, self.row
+        )
         self._node = node
         self._scope = scope
         self._receive = receive
@@ -231,13 +233,14 @@ class InboundSession:
         """Write a message to the peer."""
         if self.ending is not None:
             return SendAnswer.GONE
+        size = size_of(frame)
         key = "text" if isinstance(frame, str) else "bytes"
         try:
             await self._send({"type": "websocket.send", key: frame})
         except Exception as error:  # each server raises its own when the peer has just left
             logger.debug("Session %s: send failed: %r", self.id, error, extra=self.log_extra())
             return SendAnswer.GONE
-        self.record.sent(frame, size_of(frame))
+        self.record.sent(frame, size)
         return SendAnswer.WRITTEN
 
     async def aclose(
@@ -255,7 +258,7 @@ class InboundSession:
         self, code: int, reason: str, cause: CloseCause
     ) -> Coroutine[Any, Any, None]:
         """End the session now; awaiting what is returned tells the peer."""
-        wire = code_on_the_wire(code, server_sends_reserved_codes=server.sends_reserved_codes())
+        wire = server.on_the_wire(code)
         self.end(code, cause, reason, sent=wire)
         self._interrupt()
         return self._write_close(wire, reason)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.urls.resolvers import RoutePattern
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..exceptions import InvalidEndpoint
+
+_CAPTURE: Final = re.compile(r"<[^<>]*>")
 
 
 def route(endpoint: str) -> str:
@@ -19,20 +24,25 @@ def route(endpoint: str) -> str:
 
 def compile_route(endpoint: str) -> RoutePattern:
     """Return Django's pattern for `endpoint`; raise `InvalidEndpoint` where there is none."""
-    if any(character in endpoint for character in "?#\\") or not endpoint.isprintable():
-        raise InvalidEndpoint(
-            f"{endpoint!r}: a path holds no ?, #, backslash or control character."
-        )
-    if any(part in {".", "..", ""} for part in endpoint.removeprefix("/").split("/")[:-1]):
-        raise InvalidEndpoint(f"{endpoint!r}: a path holds no empty part, '.' or '..'.")
-    if endpoint.removeprefix("/") in {"", ".", ".."} or endpoint.endswith("/.."):
-        raise InvalidEndpoint(f"{endpoint!r} names no endpoint.")
+    if reason := _objection(endpoint):
+        raise InvalidEndpoint(f"{endpoint!r}: {reason}")
     try:
         pattern = RoutePattern(route(endpoint), is_endpoint=True)
         pattern.match("")  # Django compiles on first use: here, where the error can be told
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, re.error) as error:
         raise InvalidEndpoint(f"{endpoint!r}: {error}") from None
     return pattern
+
+
+def _objection(endpoint: str) -> str:
+    """Return why no client could ask for such a path, or would ask for another; or nothing."""
+    if any(character in endpoint for character in "?#\\") or not endpoint.isprintable():
+        return "a path holds no ?, #, backslash or control character"
+    if not {"", ".", ".."}.isdisjoint(endpoint.removeprefix("/").split("/")):
+        return "a path holds no empty part, '.' or '..'"
+    if not {"<", ">"}.isdisjoint(_CAPTURE.sub("", endpoint)):
+        return "a < or > stands alone; a captured value is written <converter:name>"
+    return ""
 
 
 def validate_endpoint(endpoint: str) -> None:

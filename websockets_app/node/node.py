@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS: Final = 0.05
 HOUSEKEEPING_SECONDS: Final = 1.0
+DATABASE_SECONDS: Final = 5.0
 
 
 class Node:
@@ -44,6 +45,8 @@ class Node:
         self.lease = Lease(self.id, kind, self.control)
         self.layer = NodeLayer(self.hurry)
         self.draining = False
+        self.on_drained: list[Callable[[], Coroutine[Any, Any, object]]] = []
+        """Awaited when what the node owned has ended and its loops still run."""
         self._hurries: list[asyncio.Event] = []
         self._watchers: list[Watcher[Any, Any]] = []
         self._loops: list[asyncio.Task[None]] = []
@@ -60,25 +63,27 @@ class Node:
         await self._try("register", self.lease.beat)
         for watcher in self._watchers:
             await self._try("read the descriptors", watcher.poll)
-        self._begin(self.recorder.run())
-        self._begin(self.layer.listen())
-        self._begin(repeat(self._heartbeat, app_settings.HEARTBEAT_INTERVAL))
-        self._begin(repeat(self._sweep, SWEEP_SECONDS))
-        self._begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
+        self.begin(self.recorder.run())
+        self.begin(self.layer.listen())
+        self.begin(repeat(self._heartbeat, app_settings.HEARTBEAT_INTERVAL))
+        self.begin(repeat(self._sweep, SWEEP_SECONDS))
+        self.begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
         for watcher in self._watchers:
             hurry = asyncio.Event()
             self._hurries.append(hurry)
-            self._begin(repeat(watcher.poll, app_settings.POLL_INTERVAL, hurry=hurry))
+            self.begin(repeat(watcher.poll, app_settings.POLL_INTERVAL, hurry=hurry))
 
     async def stop(self) -> None:
         """Take part no more: end the loops, write what waits, give the lease back."""
         self.draining = True
         await self._finish_owned()
+        for last in self.on_drained:
+            await self._try("say its last words", last)
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self.recorder.add_own(EventKind.NODE_STOPPED)
-        await self.recorder.flush()
+        await self._try("write what waits", self.recorder.flush)
         await self._try("give the lease back", self.lease.give_back)
         self.close()
 
@@ -95,6 +100,10 @@ class Node:
         self._owned.add(task)
         task.add_done_callback(self._disown)
         return task
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a loop for as long as the node runs."""
+        self._loops.append(self.loop.create_task(work))
 
     def run_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Run `function` in the node's loop: at once if this is it, soon from another thread."""
@@ -126,8 +135,10 @@ class Node:
             await sync_to_async(close_old_connections)()
 
     async def _try(self, what: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do what the node can live without: the database may be away, and is asked again."""
         try:
-            await work()
+            async with asyncio.timeout(DATABASE_SECONDS):
+                await work()
         except Exception:
             logger.exception("Node %s could not %s", self.id, what)
 
@@ -144,9 +155,6 @@ class Node:
                 await asyncio.wait(tasks, timeout=1.0)
                 return
             await asyncio.wait(tasks, timeout=left)
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._loops.append(self.loop.create_task(work))
 
     def _disown(self, task: asyncio.Task[Any]) -> None:
         self._owned.discard(task)

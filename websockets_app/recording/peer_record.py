@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..core.states import CloseCause, EventKind, MessageRecording
-from .facts import Fact, Subject
+from .facts import Fact, SessionRow, Subject
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -29,10 +30,18 @@ class PeerRecord:
         "messages_in",
         "messages_out",
         "peer",
+        "row",
         "subject",
     )
 
-    def __init__(self, recorder: Recorder, subject: Subject, peer: str, messages: str) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        subject: Subject,
+        peer: str,
+        messages: str,
+        row: Callable[[], SessionRow] | None,
+    ) -> None:
         self._recorder = recorder
         self._seq = 0
         self._collected = (0, 0, 0, 0)
@@ -40,6 +49,7 @@ class PeerRecord:
         self.peer = peer
         self.messages = messages
         """What is kept of each message, one of `MessageRecording`."""
+        self.row = row
         self.messages_in = 0
         self.messages_out = 0
         self.bytes_in = 0

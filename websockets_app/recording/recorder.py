@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
 
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 BATCH_ROWS: Final = 500
 BATCH_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
+COLLECT_SECONDS: Final = 5.0
+"""How old the counters of minutes and open sessions are at most."""
 
 AWAY: Final = (OperationalError, InterfaceError, ProgrammingError)
 """The database (or its tables) can't take anything now."""
@@ -49,10 +52,17 @@ class Recorder:
         self._writing = asyncio.Lock()
         self._own_seq = 0
         self._failing = False
+        self._collected_at = time.monotonic()
 
-    def of_peer(self, subject: Subject, peer: str, messages: str) -> PeerRecord:
-        """Return the record of a new peer."""
-        return PeerRecord(self, subject, peer, messages)
+    def of_peer(
+        self,
+        subject: Subject,
+        peer: str,
+        messages: str,
+        row: Callable[[], SessionRow] | None = None,
+    ) -> PeerRecord:
+        """Return the record of a new peer; `row` makes the session's row, where it has one."""
+        return PeerRecord(self, subject, peer, messages, row)
 
     def add(self, fact: Fact) -> None:
         """Take a fact; nothing waits."""
@@ -85,7 +95,8 @@ class Recorder:
                 async with asyncio.timeout(BATCH_SECONDS):
                     await self._due.wait()
             except TimeoutError:
-                self._collect()
+                pass  # nothing hurries: the batch is as old as it may become
+            self._collect_now_and_then()
             if not await self.flush():
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -136,7 +147,9 @@ class Recorder:
         """Find the one row that the database refuses; drop and count only that."""
         if halves := batch.halves():
             return all([await self._write(half) for half in halves])
-        logger.error("A row can't be written and is dropped: %s", batch, exc_info=error)
+        # Not the row itself: it may hold what a peer sent.
+        names = [fact.kind for fact in batch.facts] + list(batch.sessions)
+        logger.error("A row can't be written and is dropped: %s", names, exc_info=error)
         self._buffer.lost += 1
         return True
 
@@ -160,7 +173,11 @@ class Recorder:
         self._sessions = batch.sessions | self._sessions
         self.minutes.put_back(batch.minutes)
 
-    def _collect(self) -> None:
+    def _collect_now_and_then(self) -> None:
+        if time.monotonic() < self._collected_at + COLLECT_SECONDS:
+            return
+        self._collected_at = time.monotonic()
         for record in self.live:
-            record.collect()
+            if record.collect() and record.row is not None:
+                self.put_session(record.row())
         self.minutes.forget_before(time.time())

@@ -1,0 +1,117 @@
+"""What one message costs between the server and its handler, as counts that no load can blur."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import pytest
+from django.db import connection as database
+
+from tests.inbound.conftest import WriteHandler
+from tests.inbound.driver import Connection
+
+MESSAGES = 100
+OURS = re.compile(r"/websockets_app/|/written_handlers/|<string>")
+
+# The node's own loops tick on beside the messages: here they would blur the counts.
+QUIET = {"POLL_INTERVAL": 60, "HEARTBEAT_INTERVAL": 60}
+
+ECHO = "async def on_message(message):\n    return message\n"
+SYNC_ECHO = "def on_message(message):\n    return message\n"
+
+
+@dataclass
+class Cost:
+    """What happened in the event loop's thread, and how often, for all messages together."""
+
+    calls: int = 0
+    tasks: int = 0
+    hops: int = 0
+    queries: int = 0
+
+
+@contextmanager
+def counting() -> Iterator[Cost]:
+    cost = Cost()
+    loop = asyncio.get_running_loop()
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        # A coroutine that goes on counts again: that is work, too.
+        if event == "call" and OURS.search(frame.f_code.co_filename):
+            cost.calls += 1
+
+    def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        cost.tasks += 1
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    def hop(*arguments: Any) -> Any:
+        cost.hops += 1
+        return run_in_executor(*arguments)
+
+    def query(execute: Callable[..., Any], *arguments: Any) -> Any:
+        cost.queries += 1
+        return execute(*arguments)
+
+    run_in_executor = loop.run_in_executor
+    loop.run_in_executor = hop  # type: ignore[method-assign]
+    loop.set_task_factory(make_task)
+    with database.execute_wrapper(query):
+        sys.setprofile(profile)
+        try:
+            yield cost
+        finally:
+            sys.setprofile(None)
+            loop.set_task_factory(None)
+            loop.run_in_executor = run_in_executor  # type: ignore[method-assign]
+
+
+async def cost_of_messages(connection: Connection) -> Cost:
+    """Let the peer send messages, each after the answer to the one before, and count."""
+    assert (await connection.connect())["type"] == "websocket.accept"
+    connection.send("warm up")
+    assert (await connection.next())["text"] == "warm up"
+    with counting() as cost:
+        for number in range(MESSAGES):
+            connection.send(str(number))
+            assert (await connection.sent.get())["text"] == str(number)
+    connection.leave()
+    await connection.ended()
+    return cost
+
+
+@pytest.mark.parametrize("recorded", ["counters", "rows", "payloads"])
+async def test_a_message_to_an_async_handler_costs_no_query_no_hop_no_task(
+    serve: Callable[..., Any],
+    write_handler: WriteHandler,
+    recorded: str,
+    settings: Any,
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, **QUIET}
+    reference = write_handler("echo", ECHO)
+    await serve(echo={"handler": reference, "record_messages": recorded})
+    cost = await cost_of_messages(Connection("echo"))
+    assert cost.queries == 0
+    # One batch of the recorder, at the most, may fall into the measured time.
+    assert cost.hops <= 2
+    assert cost.tasks <= 2
+    calls = {"counters": 18, "rows": 32, "payloads": 34}[recorded]
+    assert cost.calls / MESSAGES <= calls, f"{cost.calls / MESSAGES} Python calls a message"
+
+
+async def test_a_message_to_a_sync_handler_costs_no_query_no_task_and_not_djangos_executor(
+    serve: Callable[..., Any], write_handler: WriteHandler, settings: Any
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, **QUIET}
+    await serve(echo={"handler": write_handler("echo", SYNC_ECHO)})
+    cost = await cost_of_messages(Connection("echo"))
+    assert cost.queries == 0
+    assert cost.hops <= 2
+    assert cost.tasks <= 2
+    assert cost.calls / MESSAGES <= 26, f"{cost.calls / MESSAGES} Python calls a message"

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from websockets_app.inbound.config import EndpointConfig
+from websockets_app.inbound.registry import Registry
+from websockets_app.models.patterns import validate_endpoint
+
+PREFIX = "/websockets/v4/service/"
+
+
+def config(key: int, endpoint: str, **fields: Any) -> EndpointConfig:
+    defaults: dict[str, Any] = {
+        "handler": None, "problem": "", "access": "public", "permission": "",
+        "groups": frozenset(), "subprotocols": (), "origins": (), "allow_missing_origin": False,
+        "max_message_size": 1, "inbox_messages": 1, "inbox_bytes": 1, "on_change": "keep",
+        "on_handler_error": "continue", "record_messages": "counters",
+    }  # fmt: skip
+    return EndpointConfig(id=key, endpoint=endpoint, **{**defaults, **fields})
+
+
+def registry(*configs: EndpointConfig) -> Registry:
+    made = Registry()
+    made.replace({config.id: config for config in configs}, ())
+    return made
+
+
+def test_a_literal_endpoint_is_found_below_the_prefix_only() -> None:
+    found = registry(config(1, "my-endpoint")).match(PREFIX + "my-endpoint")
+    assert found is not None
+    assert (found.config.id, dict(found.params)) == (1, {})
+    assert registry(config(1, "my-endpoint")).match("/my-endpoint") is None
+    assert registry(config(1, "my-endpoint")).match(PREFIX + "my-endpoint/") is None
+
+
+def test_captured_values_are_converted_params() -> None:
+    found = registry(config(1, "room/<int:number>/<slug:name>")).match(PREFIX + "room/7/a-b")
+    assert found is not None
+    assert dict(found.params) == {"number": 7, "name": "a-b"}
+
+
+def test_an_endpoint_with_a_leading_slash_is_absolute() -> None:
+    found = registry(config(1, "/service/<str:type>")).match("/service/js")
+    assert found is not None
+    assert dict(found.params) == {"type": "js"}
+    assert registry(config(1, "/service/<str:type>")).match(PREFIX + "service/js") is None
+
+
+@pytest.mark.parametrize("pattern_is_older", [True, False])
+def test_where_two_match_the_older_wins(pattern_is_older: bool) -> None:
+    pattern, literal = (1, 2) if pattern_is_older else (2, 1)
+    both = registry(config(pattern, "chat/<slug:room>"), config(literal, "chat/lobby"))
+    found = both.match(PREFIX + "chat/lobby")
+    assert found is not None
+    assert found.config.id == 1
+    other = both.match(PREFIX + "chat/other")
+    assert other is not None
+    assert other.config.id == pattern
+
+
+def test_a_row_that_is_no_path_is_not_served_and_harms_no_other() -> None:
+    broken = registry(config(1, "a/<int:id"), config(2, "a/<nope:x>"), config(3, "fine"))
+    assert broken.match(PREFIX + "a/<int:id") is None
+    found = broken.match(PREFIX + "fine")
+    assert found is not None
+    assert found.config.id == 3
+
+
+def test_a_removed_row_is_no_longer_matched_and_a_changed_one_in_its_new_form() -> None:
+    both = registry(config(1, "a"), config(2, "b"))
+    both.replace({2: config(2, "c")}, [1])
+    assert both.match(PREFIX + "a") is None
+    assert both.match(PREFIX + "b") is None
+    assert both.match(PREFIX + "c") is not None
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "", "/", "..", "a/../b", "../a", "a//b", "./a", "a/..", "a?x=1", "a#b", "a\\b", "a\nb",
+        "a/<int:id", "<nope:x>", "<int:1x>", "<str:a>/<str:a>", "//evil", "a\x00b",
+    ],
+)  # fmt: skip
+def test_what_is_no_servable_path_is_refused_with_a_reason(endpoint: str) -> None:
+    with pytest.raises(ValidationError):
+        validate_endpoint(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["a", "a-b_c.d", "chat/<slug:room>", "/service/<str:type>", "<path:rest>", "ü"]
+)
+def test_what_is_a_servable_path_is_accepted(endpoint: str) -> None:
+    validate_endpoint(endpoint)
