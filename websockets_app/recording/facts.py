@@ -56,3 +56,20 @@ def moment(at: float) -> datetime:
     return (
         aware if settings.USE_TZ else timezone.make_naive(aware, timezone.get_default_timezone())
     )
+
+
+def storable(value: Any) -> Any:
+    """Return `value` with its texts as every database keeps them.
+
+    PostgreSQL refuses NUL, in JSON too; lone surrogates can't be encoded at all.
+    """
+    if isinstance(value, dict):
+        return {storable(key): storable(item) for key, item in value.items()}
+    if not isinstance(value, str) or (value.isascii() and "\0" not in value):
+        return value
+    return value.replace("\0", "␀").encode(errors="replace").decode()
+
+
+def events_in(fact: Fact) -> int:
+    """Return how many events are lost with `fact`: a gap stands for many."""
+    return 1 if fact.lost is None else fact.lost

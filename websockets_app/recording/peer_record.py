@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PAYLOAD_LIMIT: Final = 16 * 1024
 """Bytes of a payload that are kept; its size and SHA-256 are those of the whole."""
+DETAIL_LIMIT: Final = 16 * 1024
+"""Characters of an error's text and traceback that are kept."""
 
 
 class PeerRecord:
@@ -87,8 +89,8 @@ class PeerRecord:
         self._recorder.count(self.subject, opened=1)
 
     def error(self, detail: str) -> None:
-        """Record a failure, with its traceback."""
-        self.event(EventKind.ERROR, detail=detail)
+        """Record a failure, with its traceback, as far as that is of a length to read."""
+        self.event(EventKind.ERROR, detail=detail[:DETAIL_LIMIT])
         self._recorder.count(self.subject, errors=1)
 
     def closed(self, code: int | None, cause: CloseCause, reason: str) -> None:
@@ -125,5 +127,4 @@ class PeerRecord:
 
 
 def _storable(raw: bytes, *, binary: bool) -> str:
-    """Return text that every database keeps: binary as hex, NUL (PostgreSQL refuses it) as ␀."""
-    return raw.hex() if binary else raw.decode(errors="ignore").replace("\0", "␀")
+    return raw.hex() if binary else raw.decode(errors="ignore")  # a character cut in two goes

@@ -6,9 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
-
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from ..conf import app_settings
 from ..core.states import EventKind
@@ -17,7 +16,7 @@ from .buffer import FactBuffer
 from .facts import Fact, SessionRow, Subject
 from .minutes import MinuteCounters
 from .peer_record import PeerRecord
-from .writer import Batch, write
+from .writer import Batch, write_all_but_refused
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +25,6 @@ BATCH_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
 COLLECT_SECONDS: Final = 5.0
 """How old the counters of minutes and open sessions are at most."""
-
-AWAY: Final = (OperationalError, InterfaceError, ProgrammingError)
-"""The database (or its tables) can't take anything now."""
-REFUSED: Final = (DataError, IntegrityError, ValueError)
-"""The database can't take this batch, today or tomorrow."""
 
 
 class Recorder:
@@ -45,7 +39,9 @@ class Recorder:
         self.minutes = MinuteCounters()
         self.live: set[PeerRecord] = set()
         self._mode: str = app_settings.RECORDING
-        self._buffer = FactBuffer(app_settings.EVENT_BUFFER)
+        self._bound: int = app_settings.EVENT_BUFFER
+        self._buffer = FactBuffer(self._bound)
+        self._refused = 0
         self._sessions: dict[str, SessionRow] = {}
         self._thread = DatabaseThread("events")
         self._due = asyncio.Event()
@@ -80,13 +76,17 @@ class Recorder:
 
     def count(self, subject: Subject, **counts: int) -> None:
         """Add to this minute's counters of an endpoint or client (`models.minute.COUNTERS`)."""
-        if subject.descriptor is not None:
+        if subject.descriptor is not None and self._mode != "off":
             self.minutes.add(subject.direction, subject.descriptor, time.time(), **counts)
 
     def put_session(self, row: SessionRow) -> None:
         """Take a session's whole row, to be written over what is there."""
-        if self._mode != "off":
-            self._sessions[row["id"]] = row
+        if self._mode == "off":
+            return
+        if len(self._sessions) >= self._bound and row["id"] not in self._sessions:
+            del self._sessions[next(iter(self._sessions))]
+            self._buffer.lost += 1
+        self._sessions[row["id"]] = row
 
     async def run(self) -> None:
         """Write batches until cancelled."""
@@ -106,8 +106,10 @@ class Recorder:
             await self.flush()
 
     async def flush(self) -> bool:
-        """Write all that waits; False where the database refused."""
+        """Write all that waits; False where the database is away."""
         async with self._writing:
+            if not self._failing:  # while it is away, losses add up to one gap
+                self._tell_losses()
             while batch := self._take():
                 if not await self._write(batch):
                     return False
@@ -115,10 +117,11 @@ class Recorder:
 
     def flush_at_exit(self) -> None:
         """Write what is left when the loop is gone: from the main thread, at the process' end."""
+        self._tell_losses()
         while batch := self._take():
             try:
-                write(batch)
-            except (*AWAY, *REFUSED):
+                write_all_but_refused(batch)
+            except Exception:
                 lost = len(batch.facts) + len(self._buffer)
                 logger.exception("%d events could not be written at exit", lost)
                 return
@@ -128,45 +131,38 @@ class Recorder:
 
     async def _write(self, batch: Batch) -> bool:
         try:
-            await self._thread.run(write, batch)
-        except REFUSED as error:
-            return await self._write_halves(batch, error)
-        except AWAY as error:
+            self._refused += await self._thread.run(write_all_but_refused, batch)
+        except Exception as error:  # whatever it is, it isn't the rows: those are kept
             self._put_back(batch)
             if not self._failing:
-                logger.warning("Events wait: the database refused them (%s)", error)
+                logger.warning("Events wait: they can't be written now (%r)", error)
             self._failing = True
             return False
-        except BaseException:  # cancelled between the batches' two ends: unclear, so again
+        except BaseException:  # cancelled between the batch's two ends: unclear, so again
             self._put_back(batch)
             raise
-        self._failing = False
-        return True
-
-    async def _write_halves(self, batch: Batch, error: Exception) -> bool:
-        """Find the one row that the database refuses; drop and count only that."""
-        if halves := batch.halves():
-            return all([await self._write(half) for half in halves])
-        # Not the row itself: it may hold what a peer sent.
-        names = [fact.kind for fact in batch.facts] + list(batch.sessions)
-        logger.error("A row can't be written and is dropped: %s", names, exc_info=error)
-        self._buffer.lost += 1
+        if self._failing:
+            self._failing = False
+            self._tell_losses()
         return True
 
     def _take(self) -> Batch:
         self._due.clear()
-        lost = self._buffer.take_lost()
-        if lost:
-            self.add_own(
-                EventKind.GAP, lost=lost, detail="more events came than the database could take"
-            )
-        sessions, self._sessions = self._sessions, {}
+        sessions = list(islice(self._sessions, BATCH_ROWS))
         return Batch(
             node_id=self.node_id,
             facts=self._buffer.take(BATCH_ROWS),
-            sessions=sessions,
-            minutes=self.minutes.take() if self._mode != "off" else {},
+            sessions={key: self._sessions.pop(key) for key in sessions},
+            minutes=self.minutes.take(),
         )
+
+    def _tell_losses(self) -> None:
+        if lost := self._buffer.take_lost():
+            why = "more events came than the database could take"
+            self.add_own(EventKind.GAP, lost=lost, detail=why)
+        if self._refused:
+            refused, self._refused = self._refused, 0
+            self.add_own(EventKind.GAP, lost=refused, detail="the database refused them")
 
     def _put_back(self, batch: Batch) -> None:
         self._buffer.put_back(batch.facts)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 
-from django.db import transaction
+from django.db import DataError, IntegrityError, transaction
 
 from ..models import Event, Session
-from .facts import Fact, SessionRow, moment
+from .facts import Fact, SessionRow, events_in, moment, storable
 from .minutes import MinuteKey, write_minutes
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+REFUSED: Final = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
+"""The database can't take these rows, today or tomorrow."""
 
 _SESSION_UPDATES = (
     "closed_at",
@@ -36,20 +46,49 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.facts or self.sessions or self.minutes)
 
-    def halves(self) -> list[Batch]:
-        """Return two smaller batches that together are this one, or none if it has one row."""
-        if len(self.facts) + len(self.sessions) + len(self.minutes) <= 1:
-            return []
-        halves = [
-            Batch(
-                node_id=self.node_id,
-                facts=self.facts[half::2],
-                sessions=dict(list(self.sessions.items())[half::2]),
-                minutes=dict(list(self.minutes.items())[half::2]),
-            )
-            for half in (0, 1)
-        ]
-        return [half for half in halves if half]
+    def parts(self) -> list[Batch]:
+        """Return smaller batches that together, in their order, are this one; none for one row."""
+        parts = (
+            *(
+                replace(self._empty(), sessions=dict(part))
+                for part in _halves(self.sessions.items())
+            ),
+            *(replace(self._empty(), facts=part) for part in _halves(self.facts)),
+            *(
+                replace(self._empty(), minutes=dict(part))
+                for part in _halves(self.minutes.items())
+            ),
+        )
+        return list(parts) if len(parts) > 1 else []
+
+    def _empty(self) -> Batch:
+        return Batch(node_id=self.node_id, facts=[])
+
+    def __str__(self) -> str:
+        # Not the rows themselves: they may hold what a peer sent.
+        kinds = [str(fact.kind) for fact in self.facts]
+        return ", ".join(
+            [*kinds, *(f"session {key}" for key in self.sessions), *map(str, self.minutes)]
+        )
+
+
+def _halves(rows: Iterable[T]) -> list[list[T]]:
+    """Return `rows` as one or two lists of about the same length, or as none."""
+    whole = list(rows)
+    middle = (len(whole) + 1) // 2
+    return [half for half in (whole[:middle], whole[middle:]) if half]
+
+
+def write_all_but_refused(batch: Batch) -> int:
+    """Write `batch` but for the single rows that the database refuses; return what is lost."""
+    try:
+        write(batch)
+    except REFUSED:
+        if parts := batch.parts():
+            return sum(map(write_all_but_refused, parts))
+        logger.exception("A row can't be written and is dropped: %s", batch)
+        return events_in(batch.facts[0]) if batch.facts else 1
+    return 0
 
 
 def write(batch: Batch) -> None:
@@ -63,7 +102,7 @@ def write(batch: Batch) -> None:
 def _write_sessions(batch: Batch) -> None:
     if batch.sessions:
         Session.objects.bulk_create(
-            [Session(**row) for row in batch.sessions.values()],
+            [Session(**_storable(row)) for row in batch.sessions.values()],
             update_conflicts=True,
             unique_fields=["id"],
             update_fields=_SESSION_UPDATES,
@@ -71,13 +110,21 @@ def _write_sessions(batch: Batch) -> None:
 
 
 def _write_events(batch: Batch) -> None:
+    # An upsert of what is there already rather than `ignore_conflicts`, under which SQLite ignores
+    # a row that breaks any constraint, without a word.
     Event.objects.bulk_create(
-        [_event(batch.node_id, fact) for fact in batch.facts], ignore_conflicts=True
+        [_event(batch.node_id, fact) for fact in batch.facts],
+        update_conflicts=True,
+        unique_fields=["node", "peer", "seq"],
+        update_fields=["seq"],
     )
 
 
 def _event(node_id: str, fact: Fact) -> Event:
     columns = fact._asdict()
     columns["at"] = moment(fact.at)
-    columns["detail"] = fact.detail.replace("\0", "␀")  # PostgreSQL refuses NUL in a text
-    return Event(node_id=node_id, **columns)
+    return Event(node_id=node_id, **_storable(columns))
+
+
+def _storable(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: storable(value) for name, value in row.items()}
