@@ -36,41 +36,46 @@ class Lease:
         self._thread = thread
         self._lifeline = Lifeline(app_settings.NODE_TTL)
         self._registered = False
+        self._reaped = False
 
     async def beat(self) -> None:
         """Renew the lease, then look at the others'."""
         begun = time.monotonic()
         try:
-            reaped = await self._thread.run(self._renew)
+            self._reaped |= await self._thread.run(self._renew)
             self.renewed_at = begun
+            await self._take_up_again()
             await self._thread.run(self._reap_lost)
         except (DatabaseError, InterfaceError):
             self._lifeline.blind()
             raise
-        if reaped:
-            logger.error("Node %s was declared lost and lives: taking up again", self.node_id)
-            for react in self.on_reaped:
-                await react()
 
     async def give_back(self) -> None:
         """End the lease, as a node does that stops."""
-        if self._registered:
-            await self._thread.run(Node.objects.stop, self.node_id)
+        await self._thread.run(Node.objects.stop, self.node_id)
+
+    async def _take_up_again(self) -> None:
+        """React to having been reaped; after a failure, at the next beat."""
+        if self._reaped:
+            logger.error("Node %s was declared lost and lives: taking up again", self.node_id)
+            for react in self.on_reaped:
+                await react()
+            self._reaped = False
 
     def _renew(self) -> bool:
         """Renew or register; tell whether the node had been reaped."""
-        if not self._registered:
-            Node.objects.register(
-                self.node_id, self.kind, hostname=socket.gethostname(), pid=os.getpid(),
-                server=self.server, layer_channel=self.layer_channel,
-            )  # fmt: skip
-            self._registered = True
-            return False
+        # The database is asked even before the first registration: that may have been committed
+        # without an answer.
         if Node.objects.renew(self.node_id):
             return False
-        if not Node.objects.revive(self.node_id):
-            self._registered = False  # the row itself is gone: register at the next beat
-        return True
+        if Node.objects.revive(self.node_id):
+            return True
+        Node.objects.register(
+            self.node_id, self.kind, hostname=socket.gethostname(), pid=os.getpid(),
+            server=self.server, layer_channel=self.layer_channel,
+        )  # fmt: skip
+        gone, self._registered = self._registered, True
+        return gone
 
     def _reap_lost(self) -> None:
         beats = Node.objects.beats()

@@ -83,8 +83,9 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         self.recorder.add_own(EventKind.NODE_STOPPED)
-        await self._try("write what waits", self.recorder.flush)
-        await self._try("give the lease back", self.lease.give_back)
+        if await self._try("write what waits", self.recorder.flush):
+            await self._try("give the lease back", self.lease.give_back)
+        # Otherwise the lease is left to be reaped: rows may still say that sessions are open.
         self.close()
 
     def close(self) -> None:
@@ -134,13 +135,14 @@ class Node:
         if len(self.peers):
             await sync_to_async(close_old_connections)()
 
-    async def _try(self, what: str, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    async def _try(self, what: str, work: Callable[[], Coroutine[Any, Any, object]]) -> object:
         """Do what the node can live without: the database may be away, and is asked again."""
         try:
             async with asyncio.timeout(DATABASE_SECONDS):
-                await work()
+                return await work()
         except Exception:
             logger.exception("Node %s could not %s", self.id, what)
+            return None
 
     async def _finish_owned(self) -> None:
         """Wait for what the node owns, then cancel it: handlers have had their time."""
@@ -168,12 +170,12 @@ _nodes_lock = threading.Lock()
 
 def nodes() -> tuple[Node, ...]:
     """Return the nodes of this process whose loops still run."""
-    return _nodes
+    return tuple(node for node in _nodes if not node.loop.is_closed())
 
 
 def find_peer(peer_id: str) -> tuple[Node, LivePeer] | None:
     """Return the peer and the node of this process that holds it."""
-    for node in _nodes:
+    for node in nodes():
         peer = node.peers.get(peer_id)
         if peer is not None:
             return node, peer
@@ -193,9 +195,8 @@ def _unregister(node: Node) -> None:
 
 
 def _nudge_all(**kwargs: Any) -> None:
-    for node in _nodes:
-        if not node.loop.is_closed():
-            node.run_soon(node.nudge)
+    for node in nodes():
+        node.run_soon(node.nudge)
 
 
 descriptors_changed.connect(_nudge_all, dispatch_uid="websockets_app.node.nudge")

@@ -68,7 +68,8 @@ class Peers:
             self._memberships[peer].add(group)
 
     def leave(self, peer: LivePeer, group: str) -> None:
-        self._memberships[peer].discard(group)
+        if peer in self._memberships:  # asked from another thread, it may have left meanwhile
+            self._memberships[peer].discard(group)
         self._remove(group, peer)
 
     async def fan_out(self, group: str, frame: Frame) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from django.db import DatabaseError, InterfaceError
+
 from ..database import DatabaseThread
 from ..models.descriptor import Descriptor, DescriptorQuerySet, Watermark
+
+logger = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=Descriptor)
 PreparedT = TypeVar("PreparedT")
@@ -34,7 +39,8 @@ class Watcher(Generic[ModelT, PreparedT]):
     """Applies each change of a query's rows, once, in the node's event loop.
 
     `prepare` runs in the database's thread, where it may block (import a handler, say); `apply`
-    runs in the loop. A change whose `apply` raises is applied again at the next poll.
+    runs in the loop. A change whose `apply` raises is applied again at the next poll. A row that
+    `prepare` can't make anything of counts as removed, until it changes: it stops no other row.
     """
 
     def __init__(
@@ -69,11 +75,20 @@ class Watcher(Generic[ModelT, PreparedT]):
         # revision is seen as a difference at the next poll, and a row that vanished as removed.
         revisions = {key: rev for key, rev in found.items() if known.get(key) == rev}
         revisions |= {key: row.revision for key, row in rows.items()}
+        changed = dict(self._prepared(rows.values()))
+        useless = rows.keys() - changed.keys()
+        removed = (known.keys() - revisions.keys()) | (known.keys() & useless)
         return _Look(
             watermark=watermark,
             revisions=revisions,
-            change=Change(
-                changed={key: self._prepare(row) for key, row in rows.items()},
-                removed=frozenset(known.keys() - revisions.keys()),
-            ),
+            change=Change(changed=changed, removed=frozenset(removed)),
         )
+
+    def _prepared(self, rows: Iterable[ModelT]) -> Iterator[tuple[int, PreparedT]]:
+        for row in rows:
+            try:
+                yield row.pk, self._prepare(row)
+            except (DatabaseError, InterfaceError):
+                raise
+            except Exception:
+                logger.exception("%s %s can't be used", type(row).__name__, row)
