@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from ..core.call import Call, Called, current_call
@@ -108,7 +109,9 @@ class Dispatcher:
         try:
             if callback.is_async:
                 return await callback.invoke(call)
-            return await self._pool.run(callback.invoke, call)
+            result = await self._pool.run(callback.invoke, call)
+            # A plain decorator around a coroutine function looks like a sync callback.
+            return await result if isinstance(result, Awaitable) else result
         finally:
             # Not reset(token): only the message must not stay alive with an idle peer.
             current_call.set(None)
@@ -142,7 +145,11 @@ def raise_own_cancellation(error: BaseException) -> None:
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    try:
+        said = str(error)
+    except Exception:  # an exception's own code, too, may raise
+        said = "<it can't be told as text>"
+    return f"{type(error).__name__}: {said}"
 
 
 def _trace(error: BaseException) -> str:

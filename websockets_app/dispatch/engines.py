@@ -106,7 +106,7 @@ def _exists(name: str) -> bool:
         if _is_missing(name, error):
             return False
         raise HandlerImportFailed(_told(name, error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandlerImportFailed(_told(name, error)) from error
 
 
@@ -134,7 +134,7 @@ def _modules_below(package: str) -> Iterator[str]:
     """Yield the modules that `package` has, without importing more than packages."""
     try:
         spec = importlib.util.find_spec(package)
-    except ModuleNotFoundError:
+    except (Exception, SystemExit):  # a package that can't be imported hides no other
         return
     if spec is None:
         return

@@ -13,8 +13,13 @@ Frame = str | bytes
 
 
 def as_json(value: Any) -> str:
-    """Return `value` as the text of a JSON message; dates and decimals as Django writes them."""
-    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+    """Return `value` as the text of a JSON message; dates and decimals as Django writes them.
+
+    Raises `TypeError` or `ValueError` for what JSON can't hold, as NaN (RFC 8259 §6).
+    """
+    return json.dumps(
+        value, cls=DjangoJSONEncoder, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
 
 
 def as_frame(result: Any) -> Frame:

@@ -113,8 +113,8 @@ class SyncPool:
 
 
 def _run(job: _Job) -> _Done:
-    close_old_connections()
     try:
+        close_old_connections()
         return _Done(job.future, job.run(), None)
     except StopIteration as error:  # a future can't carry it
         return _Done(job.future, None, RuntimeError(f"callback raised StopIteration: {error}"))
