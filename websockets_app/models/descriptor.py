@@ -128,8 +128,11 @@ class Descriptor(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
+        # Here as well as in the receiver: assigned, it is saved also where it had been deferred.
+        self.revision = new_revision()
         if update_fields is not None:
-            update_fields = {*update_fields, "revision", "updated_at"}
+            named = set(update_fields)  # none at all asks Django to save nothing
+            update_fields = named | {"revision", "updated_at"} if named else named
         super().save(
             force_insert=force_insert,
             force_update=force_update,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
@@ -124,6 +127,26 @@ class Endpoint(Descriptor):
             raise ValidationError({"permission": _("Write it as app_label.codename.")})
 
 
+class EndpointGroupQuerySet(models.QuerySet["EndpointGroup"]):
+    """Query sets whose writes, which send no signal, draw new revisions of the endpoints."""
+
+    def update(self, **values: Any) -> int:
+        rows = dict(self.values_list("pk", "endpoint"))
+        changed = super().update(**values)
+        moved = self.model._default_manager.using(self.db).filter(pk__in=rows)
+        Endpoint.touch([*rows.values(), *moved.values_list("endpoint", flat=True)], self.db)
+        return changed
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(
+        self, objs: Iterable[EndpointGroup], *args: Any, **options: Any
+    ) -> list[EndpointGroup]:
+        created = super().bulk_create(objs, *args, **options)
+        Endpoint.touch([row.endpoint_id for row in created], self.db)
+        return created
+
+
 class EndpointGroup(models.Model):
     """A group whose members may enter an endpoint.
 
@@ -133,6 +156,8 @@ class EndpointGroup(models.Model):
 
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, verbose_name=_("endpoint"))
     group = models.ForeignKey(Group, models.PROTECT, verbose_name=_("group"))
+
+    objects = EndpointGroupQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("group of an endpoint")

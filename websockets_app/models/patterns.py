@@ -19,7 +19,8 @@ def route(endpoint: str) -> str:
     """Return the route of `endpoint` from the site's root, without the leading slash."""
     if endpoint.startswith("/"):
         return endpoint[1:]
-    return app_settings.PREFIX.lstrip("/") + endpoint
+    prefix = app_settings.PREFIX.strip("/")
+    return f"{prefix}/{endpoint}" if prefix else endpoint
 
 
 def compile_route(endpoint: str) -> RoutePattern:

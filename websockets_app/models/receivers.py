@@ -21,6 +21,9 @@ def connect() -> None:
         signals.post_save.connect(announce, sender=model, dispatch_uid=f"{key}.post_save")
         signals.post_delete.connect(announce, sender=model, dispatch_uid=f"{key}.post_delete")
     through = "websockets_app.EndpointGroup"
+    signals.pre_save.connect(
+        touch_former_endpoint, sender=EndpointGroup, dispatch_uid=f"{through}.pre_save"
+    )
     signals.post_save.connect(
         touch_endpoint, sender=EndpointGroup, dispatch_uid=f"{through}.post_save"
     )
@@ -41,6 +44,12 @@ def announce(sender: type[Descriptor], using: str, **kwargs: Any) -> None:
     announce_after_commit(sender, using)
 
 
+def touch_former_endpoint(instance: EndpointGroup, using: str, **kwargs: Any) -> None:
+    """Notice that the row of one endpoint becomes another's."""
+    stored = EndpointGroup.objects.using(using).filter(pk=instance.pk)
+    Endpoint.touch(list(stored.values_list("endpoint", flat=True)), using)
+
+
 def touch_endpoint(instance: EndpointGroup, using: str, **kwargs: Any) -> None:
     Endpoint.touch([instance.endpoint_id], using)
 
@@ -52,6 +61,7 @@ def touch_endpoints(
     if not reverse:
         Endpoint.touch([instance.pk], using)
     elif action == "pre_clear":  # afterwards nobody knows which endpoints those were
-        Endpoint.touch(list(instance.endpoint_set.values_list("pk", flat=True)), using)
+        concerned = Endpoint.objects.using(using).filter(groups=instance)
+        Endpoint.touch(list(concerned.values_list("pk", flat=True)), using)
     elif pk_set:
         Endpoint.touch(list(pk_set), using)
