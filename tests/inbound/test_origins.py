@@ -6,13 +6,17 @@ import pytest
 from pytest_django import Settings
 
 from tests.inbound.test_registry import config
+from websockets_app.inbound.handshake import Handshake
 from websockets_app.inbound.origins import refusal
 
 
 def refused(headers: dict[str, str], scheme: str | None = "ws", **fields: Any) -> str:
-    scope = {} if scheme is None else {"scheme": scheme}
+    sent = {"host": "example.com", **headers}
+    scope: dict[str, Any] = {"headers": [(k.encode(), v.encode()) for k, v in sent.items()]}
+    if scheme is not None:
+        scope["scheme"] = scheme
     row = config(1, "a", **{"access": "authenticated", **fields})
-    return refusal(scope, {"host": "example.com", **headers}, row)
+    return refusal(Handshake(scope=scope, params={}), row)
 
 
 @pytest.fixture(autouse=True)

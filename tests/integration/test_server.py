@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Callable
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 
 from tests.infrastructure.processes import Server
 from tests.infrastructure.site import Site
@@ -55,8 +56,9 @@ def trace(site: Site) -> list[str]:
 async def close_code_of(websocket: ClientConnection) -> int:
     """Wait for the end, past whatever still comes before it."""
     async with asyncio.timeout(10 * SCALE):
-        async for _ in websocket:
-            pass
+        with contextlib.suppress(ConnectionClosedError):
+            async for _ in websocket:
+                pass
         await websocket.wait_closed()
     assert websocket.close_code is not None
     return websocket.close_code
@@ -72,11 +74,13 @@ async def test_text_and_binary_come_back_and_the_session_has_a_row(
         assert await websocket.recv() == "hello ☃"
         await websocket.send(b"\x00\xff")
         assert await websocket.recv() == b"\x00\xff"
+        await websocket.send("")
+        assert await websocket.recv() == ""
     (row,) = await aeventually(
         lambda: site.rows("SELECT * FROM websockets_app_session WHERE closed_at IS NOT NULL")
     )
     assert (row["close_code"], row["close_cause"]) == (1000, "peer")
-    assert (row["messages_in"], row["messages_out"], row["bytes_in"]) == (2, 2, 11)
+    assert (row["messages_in"], row["messages_out"], row["bytes_in"]) == (3, 3, 11)
     events = site.rows("SELECT kind FROM websockets_app_event WHERE peer != '' ORDER BY id")
     assert [event["kind"] for event in events] == ["open", "close"]
 
@@ -499,11 +503,16 @@ async def test_uvicorn_is_told_true_close_codes_reasons_and_statuses(
     )
     endpoints(
         site,
+        echo={"handler": "handlers.echo"},
         leaving={"handler": reference},
         fails={"handler": site.write_handler("fails", TRACE), "on_handler_error": "close"},
         broken={"handler": "site_handlers.nowhere"},
     )
     server = site.start_uvicorn()
+    async with connect(server.ws("echo")) as websocket:
+        for message in ("", b"", "x"):
+            await websocket.send(message)
+            assert await websocket.recv() == message
     async with connect(server.ws("leaving")) as websocket:
         await websocket.send("so long ☃")
         assert await close_code_of(websocket) == 4321

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
@@ -15,39 +14,35 @@ from ..node.node import Node
 from . import access, origins
 from .access import Refusal
 from .config import EndpointConfig
-from .registry import Match
+from .handshake import Handshake
 from .session import InboundSession, Receive, Send
 
 logger = logging.getLogger(__name__)
 
 
 async def admit(
-    node: Node, scope: Mapping[str, Any], receive: Receive, send: Send, match: Match
+    node: Node, config: EndpointConfig, handshake: Handshake, receive: Receive, send: Send
 ) -> InboundSession | Refusal:
     """Return the session that may open, or why it may not.
 
     Asked in this order: the node, the endpoint's handler, the origin, the user, `may_open`.
     """
-    config, headers = match.config, _headers(scope)
     if node.draining:
         return access.DRAINING
     if config.handler is None:
         return access.broken(config.problem)
-    if reason := origins.refusal(scope, headers, config):
+    if reason := origins.refusal(handshake, config):
         return access.forbidden(reason)
-    user = await _user(node, scope, headers, config)
+    user = await _user(node, handshake, config)
     if isinstance(user, Refusal):
         return user
-    session = InboundSession(node, config, scope, receive, send, params=match.params, user=user)
-    session.subprotocol = _negotiate(config.subprotocols, scope.get("subprotocols", ()))
+    session = InboundSession(node, config, config.handler, handshake, user, receive, send)
     return await _may_open(session) or session
 
 
-async def _user(
-    node: Node, scope: Mapping[str, Any], headers: Mapping[str, str], config: EndpointConfig
-) -> Any | Refusal:
+async def _user(node: Node, handshake: Handshake, config: EndpointConfig) -> Any | Refusal:
     """Return the user, or why the row refuses them: one hop to a thread, none for nobody."""
-    known, key = scope.get("user"), access.session_key(headers)
+    known, key = handshake.scope.get("user"), access.session_key(handshake.headers)
     if known is None and key is None:
         anonymous = AnonymousUser()
         return access.who_is_refused(anonymous, config) or anonymous
@@ -74,17 +69,3 @@ async def _may_open(session: InboundSession) -> Refusal | None:
     if isinstance(answer, int) and may_be_sent(answer):
         return Refusal(status=403, code=answer, reason=f"may_open answered {answer}")
     return access.forbidden(f"may_open answered {answer!r}")
-
-
-def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers by name. HTTP/2 may split the cookies over several (RFC 9113 §8.2.3)."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}; {value}" if name == "cookie" in headers else value
-    return headers
-
-
-def _negotiate(preferred: tuple[str, ...], offered: list[str]) -> str | None:
-    """Return the first of the row's subprotocols that the peer offers (RFC 6455 §4.2.2)."""
-    return next((name for name in preferred if name in offered), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -15,9 +16,9 @@ from ..recording.facts import Subject
 from . import server
 from .access import NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
-from .config import EndpointConfig
+from .handshake import Handshake
 from .serving import Serving, get_serving
-from .session import Receive, Send
+from .session import InboundSession, Receive, Send
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +35,8 @@ class EndpointConsumer(AsyncConsumer):
     ) -> None:
         serving = await get_serving()
         await receive()  # websocket.connect
-        match = serving.registry.match(scope["path"])
-        if match is None:
-            unknown = NOT_FOUND if serving.registry.loaded else NOT_YET
-            await _refuse(serving, scope, send, unknown, None)
-            return
-        session = await admit(serving.node, scope, receive, send, match)
-        if isinstance(session, Refusal):
-            await _refuse(serving, scope, send, session, match.config)
+        session = await _admit(serving, scope, receive, send)
+        if session is None:
             return
         life = serving.node.own(session.run())
         try:
@@ -51,27 +46,39 @@ class EndpointConsumer(AsyncConsumer):
             raise
 
 
+async def _admit(
+    serving: Serving, scope: dict[str, Any], receive: Receive, send: Send
+) -> InboundSession | None:
+    """Return the session that may open; refuse the handshake and return None otherwise."""
+    match = serving.registry.match(scope["path"])
+    if match is None:
+        handshake = Handshake(scope=scope, params={})
+        nowhere = Subject("in", None, None, tame(scope["path"], 200))
+        unknown = NOT_FOUND if serving.registry.loaded else NOT_YET
+        await _refuse(serving, handshake, send, unknown, nowhere)
+        return None
+    handshake = Handshake(scope=scope, params=match.params)
+    session = await admit(serving.node, match.config, handshake, receive, send)
+    if isinstance(session, Refusal):
+        await _refuse(serving, handshake, send, session, match.config.subject)
+        return None
+    return session
+
+
 async def _refuse(
-    serving: Serving,
-    scope: dict[str, Any],
-    send: Send,
-    refusal: Refusal,
-    config: EndpointConfig | None,
+    serving: Serving, handshake: Handshake, send: Send, refusal: Refusal, subject: Subject
 ) -> None:
     """Refuse a handshake: to the peer without internals, to the operator with the reason."""
-    path = tame(scope["path"])
-    subject = config.subject if config else Subject("in", None, None, tame(scope["path"], 200))
-    logger.warning(
-        "Refused %s: %s", path, tame(refusal.reason, 500), extra={"endpoint": subject.name}
-    )
-    detail = f"{path}: {tame(refusal.reason, 2000)}"
-    serving.node.recorder.add_own(EventKind.REFUSED, subject, code=refusal.code, detail=detail)
-    serving.node.recorder.count(subject, refused=1)
-    await serving.node.recorder.settle()
-    await _tell(scope, send, refusal)
+    path, reason = handshake.path, tame(refusal.reason, 1000)
+    logger.warning("Refused %s: %s", path, reason, extra={"endpoint": subject.name})
+    recorder = serving.node.recorder
+    recorder.add_own(EventKind.REFUSED, subject, code=refusal.code, detail=f"{path}: {reason}")
+    recorder.count(subject, refused=1)
+    await recorder.settle()
+    await _tell(handshake.scope, send, refusal)
 
 
-async def _tell(scope: dict[str, Any], send: Send, refusal: Refusal) -> None:
+async def _tell(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:
     if app_settings.REFUSE_WITH == "close":
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": server.on_the_wire(refusal.code)})

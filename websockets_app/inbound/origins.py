@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -12,16 +12,16 @@ from django.utils.http import is_same_domain
 
 from ..core.states import Access
 from .config import EndpointConfig
+from .handshake import Handshake
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HTTP_SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _DEBUG_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
 
-Headers = Mapping[str, str]
 
-
-def refusal(scope: Mapping[str, Any], headers: Headers, config: EndpointConfig) -> str:
+def refusal(handshake: Handshake, config: EndpointConfig) -> str:
     """Return why the request's origin may not open `config`, or an empty string."""
+    headers = handshake.headers
     host = _host(headers)
     if not validate_host(split_domain_port(host)[0], _allowed_hosts()):
         return f"the Host header {host!r} is not in ALLOWED_HOSTS"
@@ -30,7 +30,7 @@ def refusal(scope: Mapping[str, Any], headers: Headers, config: EndpointConfig) 
         if config.allow_missing_origin or config.access == Access.PUBLIC:
             return ""
         return "the Origin header is missing"
-    if _is_own(origin, host, _scheme(scope, headers)):
+    if _is_own(origin, host, _schemes(handshake)):
         return ""
     if is_listed(origin, (*settings.CSRF_TRUSTED_ORIGINS, *config.origins)):
         return ""
@@ -69,7 +69,7 @@ def _parts(origin: str) -> tuple[str, str, int | None] | None:
     return split.scheme, split.hostname, port
 
 
-def _scheme(scope: Mapping[str, Any], headers: Headers) -> frozenset[str]:
+def _schemes(handshake: Handshake) -> frozenset[str]:
     """Return the schemes that the request may have come by.
 
     A proxy's word counts only where `SECURE_PROXY_SSL_HEADER` says so. Daphne gives no scheme in a
@@ -77,14 +77,14 @@ def _scheme(scope: Mapping[str, Any], headers: Headers) -> frozenset[str]:
     """
     if settings.SECURE_PROXY_SSL_HEADER:
         name, secure = settings.SECURE_PROXY_SSL_HEADER
-        sent = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
+        sent = handshake.headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
         if sent is not None:
             return frozenset({"https" if sent.split(",")[0].strip() == secure else "http"})
-    scheme = _HTTP_SCHEMES.get(scope.get("scheme", ""))
+    scheme = _HTTP_SCHEMES.get(handshake.scope.get("scheme", ""))
     return frozenset(_DEFAULT_PORTS) if scheme is None else frozenset({scheme})
 
 
-def _host(headers: Headers) -> str:
+def _host(headers: Mapping[str, str]) -> str:
     if settings.USE_X_FORWARDED_HOST and "x-forwarded-host" in headers:
         return headers["x-forwarded-host"]
     return headers.get("host", "")

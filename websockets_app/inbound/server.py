@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from ..core.close_codes import code_on_the_wire
+from ..dispatch.frames import Frame
+from ..exceptions import InvalidResult
+
+PEER_HAS_LEFT: Final = (OSError, RuntimeError)
+"""What servers raise from `send` once the peer has left: ASGI says OSError, not all listen."""
 
 
 def _running_reactor() -> Any | None:
@@ -32,6 +37,27 @@ def sends_reserved_codes() -> bool:
 def on_the_wire(code: int) -> int:
     """Return the close code that goes out here where `code` is meant."""
     return code_on_the_wire(code, server_sends_reserved_codes=sends_reserved_codes())
+
+
+class _EmptyText(str):
+    """An empty text that counts as something."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def sendable(frame: Frame) -> Frame:
+    """Return an empty frame in a form that the server sends; raise `InvalidResult` without one.
+
+    Daphne sends only what is true: an empty message, which RFC 6455 allows, would be lost.
+    """
+    if frame or _running_reactor() is None:
+        return frame
+    if isinstance(frame, str):
+        return _EmptyText()
+    raise InvalidResult("Daphne can't send an empty binary message")
 
 
 def before_shutdown(drain: Callable[[], Awaitable[object]]) -> None:

@@ -11,9 +11,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from ..core.close_codes import CloseCode, cut_reason, may_be_sent
 from ..core.states import CloseCause, EventKind, SendAnswer
@@ -25,33 +24,15 @@ from ..node.node import Node
 from ..recording.facts import SessionRow, moment
 from . import server
 from .config import EndpointConfig
+from .ending import STILL_OPEN, Ending, cause_of
 from .handle import WebsocketSession
-from .limits import Inbox, message_of
+from .handshake import Handshake
+from .read_ahead import Inbox, ReadAhead
 
 logger = logging.getLogger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
-
-_CAUSES: Final = {
-    CloseCode.ABNORMAL: CloseCause.TRANSPORT,
-    CloseCode.PROTOCOL_ERROR: CloseCause.PROTOCOL,
-    CloseCode.INVALID_PAYLOAD: CloseCause.PROTOCOL,
-    CloseCode.MESSAGE_TOO_BIG: CloseCause.SERVER,
-    CloseCode.SERVICE_RESTART: CloseCause.SHUTDOWN,
-}
-"""Why a session ended that we didn't close, by the code that the server reports."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a session ended: the first to say so is right."""
-
-    code: int
-    sent: int | None
-    reason: str
-    cause: CloseCause
-    at: float
 
 
 class InboundSession:
@@ -61,37 +42,34 @@ class InboundSession:
         self,
         node: Node,
         config: EndpointConfig,
-        scope: Mapping[str, Any],
+        handler: Handler,
+        handshake: Handshake,
+        user: Any,
         receive: Receive,
         send: Send,
-        *,
-        params: Mapping[str, Any],
-        user: Any,
     ) -> None:
-        assert config.handler is not None
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id)
-        self.handler: Handler = config.handler
+        self.handler = handler
         self.config = config
-        self.params = params
+        self.params = handshake.params
         self.user = user
-        self.subprotocol: str | None = None
         self.ending: Ending | None = None
         self.record = node.recorder.of_peer(
             config.subject, self.id, config.record_messages, self.row
         )
         self._node = node
-        self._scope = scope
+        self._handshake = handshake
+        self._subprotocol = handshake.negotiate(config.subprotocols)
         self._receive = receive
         self._send = send
         self._dispatcher = Dispatcher(self, node.pool)
         self._opened_at = 0.0
         self._number = 0  # of the callback that runs now, for the sweep to tell two apart
         self._task: asyncio.Task[None] | None = None
-        self._receiving = False
-        self._inbox: Inbox | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._arrived: asyncio.Event | None = None
+        self._waiting = False  # whether that task waits for a message, and may be interrupted
+        self._ahead: ReadAhead | None = None
+        self._ahead_task: asyncio.Task[None] | None = None
 
     @property
     def closed(self) -> bool:
@@ -127,32 +105,40 @@ class InboundSession:
             await self._finish()
 
     async def _accept(self) -> None:
-        await self._send({"type": "websocket.accept", "subprotocol": self.subprotocol})
+        await self._send({"type": "websocket.accept", "subprotocol": self._subprotocol})
         self._opened_at = time.time()
         self._node.peers.add(self)
-        self.record.opened(tame(self._scope["path"]))
+        self.record.opened(self._handshake.path)
         self._node.recorder.put_session(self.row())
         await self._node.recorder.settle()
 
     async def _receive_all(self) -> None:
         """Handle one message after the other until the session ends."""
         while True:
-            if self._inbox:
-                message, _ = self._inbox.get()
+            if self._ahead is not None:
+                message = await self._next_ahead(self._ahead)
             elif self.ending is not None:
                 return
-            elif self._reader is not None:
-                await self._next_arrival()
-                continue
             else:
-                self._receiving = True
+                self._waiting = True
                 event = await self._receive()
-                self._receiving = False
-                received = self._take(event)
-                if received is None:
-                    continue
-                message = received
-            await self._busy(self._dispatcher.message(message))
+                self._waiting = False
+                message = self._take(event)
+            if message is not None:
+                await self._busy(self._dispatcher.message(message))
+
+    async def _next_ahead(self, ahead: ReadAhead) -> Frame | None:
+        """Return the next message that was read ahead; None where there is none, or none yet."""
+        if ahead.inbox:
+            return ahead.inbox.get()
+        if ahead.done or self.ending is not None:
+            self._ahead = None
+            return None
+        self._waiting = True
+        await ahead.arrived.wait()
+        self._waiting = False
+        ahead.arrived.clear()
+        return None
 
     async def _busy(self, callback: Awaitable[None]) -> None:
         """Await a callback where the node's sweep can see that it runs."""
@@ -164,8 +150,8 @@ class InboundSession:
             del self._node.peers.busy[self]
 
     async def _finish(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
+        if self._ahead_task is not None:
+            self._ahead_task.cancel()
         ending = self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
         if self._opened_at:
             await self._dispatcher.close(ending.code, ending.reason)
@@ -178,54 +164,42 @@ class InboundSession:
         """Return the message of an ASGI event; None where the event ended the session."""
         if event["type"] != "websocket.receive":
             code = event.get("code") or CloseCode.NO_STATUS
-            cause = _CAUSES.get(code, CloseCause.PEER)
-            self.end(code, cause, tame(event.get("reason") or "", 123))
+            self.end(code, cause_of(code), tame(event.get("reason") or "", 123))
             return None
         if self.ending is not None:
             return None
-        message = message_of(event)
+        text = event.get("text")
+        message: Frame = text if text is not None else event.get("bytes") or b""
         size = size_of(message)
         self.record.received(message, size)
         if size > self.config.max_message_size:
-            text = f"{size} bytes; the endpoint takes {self.config.max_message_size}"
-            self._node.own(self._end_and_tell(CloseCode.MESSAGE_TOO_BIG, text, CloseCause.TOO_BIG))
+            why = f"{size} bytes; the endpoint takes {self.config.max_message_size}"
+            self._node.own(self._end_and_tell(CloseCode.MESSAGE_TOO_BIG, why, CloseCause.TOO_BIG))
             return None
         return message
 
     def watch(self) -> None:
         """Read ahead while the handler is busy, to see the peer leave."""
-        if self._reader is None and self.ending is None and not self._receiving:
-            self._arrived = asyncio.Event()
-            if self._inbox is None:
-                config = self.config
-                self._inbox = Inbox(config.inbox_messages, config.inbox_bytes)
-            self._reader = self._node.own(self._read_ahead(self._arrived, self._inbox))
+        if self.ending is not None or (self._ahead is not None and not self._ahead.done):
+            return
+        inbox = (
+            Inbox(self.config.inbox_messages, self.config.inbox_bytes)
+            if self._ahead is None
+            else self._ahead.inbox
+        )
+        self._ahead = ReadAhead(
+            inbox, receive=self._receive_ahead, overflow=self._overflow, is_wanted=self._is_busy
+        )
+        self._ahead_task = self._node.own(self._ahead.run())
 
-    async def _read_ahead(self, arrived: asyncio.Event, inbox: Inbox) -> None:
-        """Receive into the inbox until the session's own task waits for a message again.
+    async def _receive_ahead(self) -> Frame | None:
+        return self._take(await self._receive())
 
-        A receive that is under way is never cancelled: not every server's survives that.
-        """
-        try:
-            while self.ending is None:
-                message = self._take(await self._receive())
-                if message is not None and not inbox.put(message, size_of(message)):
-                    await self.aclose(
-                        CloseCode.TRY_AGAIN_LATER, "too much waiting", CloseCause.SLOW
-                    )
-                arrived.set()
-                if self not in self._node.peers.busy:
-                    return
-        finally:
-            self._reader = None
-            arrived.set()
+    async def _overflow(self) -> None:
+        await self.aclose(CloseCode.TRY_AGAIN_LATER, "too much waiting", CloseCause.SLOW)
 
-    async def _next_arrival(self) -> None:
-        assert self._arrived is not None
-        self._receiving = True
-        await self._arrived.wait()
-        self._arrived.clear()
-        self._receiving = False
+    def _is_busy(self) -> bool:
+        return self.ending is None and self in self._node.peers.busy
 
     # What goes out
 
@@ -236,8 +210,8 @@ class InboundSession:
         size = size_of(frame)
         key = "text" if isinstance(frame, str) else "bytes"
         try:
-            await self._send({"type": "websocket.send", key: frame})
-        except Exception as error:  # each server raises its own when the peer has just left
+            await self._send({"type": "websocket.send", key: frame or server.sendable(frame)})
+        except server.PEER_HAS_LEFT as error:
             logger.debug("Session %s: send failed: %r", self.id, error, extra=self.log_extra())
             return SendAnswer.GONE
         self.record.sent(frame, size)
@@ -266,7 +240,7 @@ class InboundSession:
     async def _write_close(self, wire: int, reason: str) -> None:
         try:
             await self._send({"type": "websocket.close", "code": wire, "reason": reason})
-        except Exception as error:  # the peer was faster
+        except server.PEER_HAS_LEFT as error:
             logger.debug("Session %s: close failed: %r", self.id, error, extra=self.log_extra())
 
     # The end
@@ -278,8 +252,8 @@ class InboundSession:
         if self.ending is None:
             self.ending = Ending(code=code, sent=sent, reason=reason, cause=cause, at=time.time())
             self._node.peers.discard(self)
-            if self._inbox is not None and cause != CloseCause.PEER:
-                self._inbox.clear()
+            if self._ahead is not None and cause != CloseCause.PEER:
+                self._ahead.inbox.clear()
             if self._opened_at:
                 self.record.closed(code, cause, reason)
                 self._node.recorder.put_session(self.row())
@@ -293,8 +267,8 @@ class InboundSession:
 
     def _interrupt(self) -> None:
         """Wake the session's task where it waits for a message; never inside a handler."""
-        if self._receiving and self._task is not None:
-            self._receiving = False
+        if self._waiting and self._task is not None:
+            self._waiting = False
             self._task.cancel()
 
     # What others see
@@ -317,33 +291,21 @@ class InboundSession:
 
     def row(self) -> SessionRow:
         """Return the session's columns as they stand now."""
-        ending, scope, record = self.ending, self._scope, self.record
-        client = scope.get("client") or ("",)
+        record, known = self.record, getattr(self.user, "pk", None)
         return {
+            **self._handshake.columns(),
+            **(self.ending.columns() if self.ending else STILL_OPEN),
             "id": self.id,
             "endpoint_id": self.config.id,
             "endpoint_path": self.config.endpoint,
             "handler": self.handler.reference,
             "node_id": self._node.id,
-            "path": tame(scope["path"], 2000),
-            "params": {key: str(value) for key, value in self.params.items()},
-            "user_key": str(getattr(self.user, "pk", None) or ""),
-            "username": self.user.get_username()[:254] if self.user else "",
-            "address": str(client[0]),
-            "origin": tame(_header(scope, b"origin"), 255),
-            "subprotocol": self.subprotocol or "",
+            "user_key": "" if known is None else str(known),
+            "username": "" if known is None else self.user.get_username()[:254],
+            "subprotocol": self._subprotocol or "",
             "opened_at": moment(self._opened_at),
-            "closed_at": ending and moment(ending.at),
-            "close_code": ending and ending.code,
-            "close_code_sent": ending and ending.sent,
-            "close_reason": ending.reason if ending else "",
-            "close_cause": ending.cause if ending else "",
             "messages_in": record.messages_in,
             "messages_out": record.messages_out,
             "bytes_in": record.bytes_in,
             "bytes_out": record.bytes_out,
         }
-
-
-def _header(scope: Mapping[str, Any], name: bytes) -> str:
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

@@ -1,0 +1,54 @@
+"""How a session ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..core.close_codes import CloseCode
+from ..core.states import CloseCause
+from ..recording.facts import moment
+
+_CAUSES: Final[dict[int, CloseCause]] = {
+    CloseCode.ABNORMAL: CloseCause.TRANSPORT,
+    CloseCode.PROTOCOL_ERROR: CloseCause.PROTOCOL,
+    CloseCode.INVALID_PAYLOAD: CloseCause.PROTOCOL,
+    CloseCode.MESSAGE_TOO_BIG: CloseCause.SERVER,
+    CloseCode.SERVICE_RESTART: CloseCause.SHUTDOWN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a session ended: the first to say so is right."""
+
+    code: int
+    sent: int | None
+    reason: str
+    cause: CloseCause
+    at: float
+
+    def columns(self) -> dict[str, Any]:
+        """Return what a session's row keeps of it."""
+        return {
+            "closed_at": moment(self.at),
+            "close_code": self.code,
+            "close_code_sent": self.sent,
+            "close_reason": self.reason,
+            "close_cause": self.cause,
+        }
+
+
+STILL_OPEN: Final[dict[str, Any]] = {
+    "closed_at": None,
+    "close_code": None,
+    "close_code_sent": None,
+    "close_reason": "",
+    "close_cause": "",
+}
+"""The same columns of a session that hasn't ended."""
+
+
+def cause_of(code: int) -> CloseCause:
+    """Return why a session ended that we didn't close, by the code that the server reports."""
+    return _CAUSES.get(code, CloseCause.PEER)
