@@ -307,8 +307,12 @@ def test_so_does_one_with_its_own_ideas(new_site: Callable[[], NewSite]) -> None
     eventually(lambda: answers(operator, "hello"))
     with connect(f"ws://127.0.0.1:{site.port}/news/", origin=site.base) as socket:
         assert socket.recv(timeout=5 * SCALE) == "news"
+
+    def shows_echo(page: str) -> bool:
+        return "echo" in operator.get(f"/admin/websockets_app/{page}/")
+
     for page in ("endpoint", "session", "event", "minute"):
-        eventually(lambda: "echo" in operator.get(f"/admin/websockets_app/{page}/"))  # noqa: B023
+        eventually(partial(shows_echo, page))
     for page in ("client", "node", "outboxmessage"):
         operator.get(f"/admin/websockets_app/{page}/")
     assert daphne.kill(signal.SIGTERM) == 0
