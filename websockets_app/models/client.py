@@ -24,6 +24,14 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
         wanted = self.filter(desired=Desired.RUN)
         return wanted.filter(name__in=names) if names else wanted
 
+    def run(self) -> int:
+        """Want these clients connected; return how many were stopped."""
+        return self.exclude(desired=Desired.RUN).update(desired=Desired.RUN)
+
+    def stop(self) -> int:
+        """Want these clients closed; return how many were to run."""
+        return self.exclude(desired=Desired.STOP).update(desired=Desired.STOP)
+
     def without_runtime(self) -> ClientQuerySet:
         """Return the clients that no runner has seen yet."""
         return self.filter(runtime__isnull=True)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, OuterRef, Subquery, Sum
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import MessageRecording, OnHandlerError
 from ..signals import descriptors_changed
 from . import choices
+from .event import Event
 
 # SUM() over a table must not overflow SQLite's 63 bits: 40 bits leave room for 8 million rows.
 _REVISION_BITS: Final = 40
@@ -73,6 +74,15 @@ class DescriptorQuerySet(models.QuerySet[ModelT]):
         """Return what changes whenever a row does, for one cheap query a poll."""
         found = self.aggregate(rows=Count("pk"), revisions=Sum("revision"))
         return Watermark(found["rows"], int(found["revisions"] or 0))
+
+    def with_last_event(self) -> Self:
+        """Annotate `last_event_kind` and `last_event_at`, None where nothing is recorded."""
+        about = Event.objects.filter(**{str(self.model._meta.model_name): OuterRef("pk")})
+        last = about.order_by("-id")
+        return self.annotate(
+            last_event_kind=Subquery(last.values("kind")[:1]),
+            last_event_at=Subquery(last.values("at")[:1]),
+        )
 
     def revisions(self) -> dict[int, int]:
         """Return each row's revision by its primary key."""

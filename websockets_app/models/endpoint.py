@@ -25,6 +25,14 @@ class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
         """Return the enabled endpoints, the oldest first: where two match, the older wins."""
         return self.filter(enabled=True).order_by("pk").prefetch_related("groups")
 
+    def enable(self) -> int:
+        """Let these endpoints serve; return how many didn't."""
+        return self.filter(enabled=False).update(enabled=True)
+
+    def disable(self) -> int:
+        """Refuse new sessions and close those that are open; return how many were enabled."""
+        return self.filter(enabled=True).update(enabled=False)
+
     def with_open_sessions(self) -> EndpointQuerySet:
         """Annotate `open_sessions`, how many sessions are open on each now."""
         open_here = Session.objects.open().filter(endpoint=models.OuterRef("pk"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.db import models
-from django.db.models import Sum
+from django.db.models import Case, OuterRef, Subquery, Sum, When
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Direction
 from . import choices
+from .client import Client
+from .endpoint import Endpoint
 
 COUNTERS: Final = (
     "opened",
@@ -33,6 +35,14 @@ class MinuteQuerySet(models.QuerySet["Minute"]):
             update_conflicts=True,
             unique_fields=["node", "direction", "descriptor", "minute"],
             update_fields=COUNTERS,
+        )
+
+    def with_names(self) -> MinuteQuerySet:
+        """Annotate `name`: the endpoint's path or client's name, None once that is deleted."""
+        path = Endpoint.objects.filter(pk=OuterRef("descriptor")).values("endpoint")
+        name = Client.objects.filter(pk=OuterRef("descriptor")).values("name")
+        return self.annotate(
+            name=Case(When(direction=Direction.IN, then=Subquery(path)), default=Subquery(name))
         )
 
     def summed(self, direction: Direction, descriptor: int) -> models.QuerySet[Minute, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models import F, OuterRef
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import NodeKind, NodeState
 from . import choices
+from .client import ClientRuntime
+from .session import Session
 
 
 class NodeQuerySet(models.QuerySet["Node"]):
@@ -43,9 +45,22 @@ class NodeQuerySet(models.QuerySet["Node"]):
         unmoved = self.filter(pk=node_id, state=NodeState.ALIVE, beat=beat)
         return bool(unmoved.update(state=NodeState.LOST, stopped_at=Now()))
 
+    def with_load(self) -> NodeQuerySet:
+        """Annotate `open_sessions` and `held_clients`, what each holds now."""
+        open_here = Session.objects.open().filter(node=OuterRef("pk"))
+        held_here = ClientRuntime.objects.filter(holder=OuterRef("pk"))
+        return self.annotate(
+            open_sessions=_number(open_here, "node"), held_clients=_number(held_here, "holder")
+        )
+
     def beats(self) -> dict[str, int]:
         """Return how often each living node's lease was renewed."""
         return dict(self.filter(state=NodeState.ALIVE).values_list("pk", "beat"))
+
+
+def _number(rows: models.QuerySet[Any], of: str) -> Coalesce:
+    counted = rows.order_by().values(of).annotate(n=models.Count("pk"))
+    return Coalesce(models.Subquery(counted.values("n")), 0)
 
 
 class Node(models.Model):

@@ -1,0 +1,142 @@
+"""Which endpoints take paths from which: where two patterns match, the older row wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice, product
+from typing import Any, Final
+
+from django.urls.resolvers import RoutePattern
+
+from ..exceptions import InvalidEndpoint
+from .endpoint import Endpoint
+from .patterns import compile_route, route
+
+_SAMPLES: Final = (
+    "0",
+    "17",
+    "a",
+    "A-1",
+    "x_y",
+    "é b.c",
+    "a/b",
+    "0b9d0c5e-6d0c-4a66-8a55-2f4d0a7b4c11",
+)
+"""Values that tell Django's converters, and most others, from each other."""
+
+_MOST_PATHS: Final = 10_000
+_CONVERTER: Final = re.compile(r"<(?:[^>:]+:)?([^>]+)>")
+
+
+class Overlap(StrEnum):
+    """How much of an endpoint an older one takes."""
+
+    NONE = "none"
+    SOME = "some"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """An endpoint that shares paths with another."""
+
+    endpoint: Endpoint
+    whole: bool
+    """Whether the newer of the two is never reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadows:
+    """What the other enabled endpoints mean for one, and it for them."""
+
+    by: list[Shadow]
+    """Older endpoints, which win."""
+    over: list[Shadow]
+    """Newer endpoints, which lose."""
+
+
+def overlap(older: str, newer: str) -> Overlap:
+    """Return how many of the paths of endpoint `newer` lead to endpoint `older` instead.
+
+    Worked out on sample paths: each converter of `newer` takes values of every usual kind, and
+    the parts of `older` itself. Two patterns that only a rare value tells apart count as `ALL`.
+    """
+    if not _may_meet(route(older), route(newer)):
+        return Overlap.NONE
+    try:
+        winner, loser = compile_route(older), compile_route(newer)
+    except InvalidEndpoint:
+        return Overlap.NONE
+    taken = {winner.match(path) is not None for path in _paths(loser, _parts(winner))}
+    if taken == {True}:
+        return Overlap.ALL
+    return Overlap.SOME if True in taken else Overlap.NONE
+
+
+def shadows_of(endpoint: Endpoint) -> Shadows:
+    """Return which enabled endpoints shadow `endpoint`, and which it shadows while enabled."""
+    others = Endpoint.objects.served().exclude(pk=endpoint.pk).prefetch_related(None)
+    by: list[Shadow] = []
+    over: list[Shadow] = []
+    for other in others:
+        older, newer = sorted((endpoint, other), key=lambda row: row.pk)
+        found = overlap(older.endpoint, newer.endpoint)
+        if found is not Overlap.NONE:
+            shadow = Shadow(endpoint=other, whole=found is Overlap.ALL)
+            (by if other is older else over).append(shadow)
+    return Shadows(by=by, over=over)
+
+
+def never_reached(endpoints: Iterable[Endpoint]) -> Iterator[tuple[Endpoint, Endpoint]]:
+    """Yield each endpoint that an older one shadows wholly, with the older one."""
+    older: list[Endpoint] = []
+    for newer in sorted(endpoints, key=lambda row: row.pk):
+        for winner in older:
+            if overlap(winner.endpoint, newer.endpoint) is Overlap.ALL:
+                yield newer, winner
+                break
+        older.append(newer)
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Tell cheaply, by what stands before the first converter, if a path can match both."""
+    first, second = one.partition("<")[0], other.partition("<")[0]
+    return first.startswith(second) or second.startswith(first)
+
+
+def _paths(pattern: RoutePattern, also: Iterable[str] = ()) -> Iterator[str]:
+    """Yield paths that `pattern` matches."""
+    # Literal text, a converter's name, literal text, …
+    pieces = _CONVERTER.split(str(pattern))
+    values = [
+        _accepted(pattern.converters[piece], (*_SAMPLES, *also)) if number % 2 else (piece,)
+        for number, piece in enumerate(pieces)
+    ]
+    return islice(map("".join, product(*values)), _MOST_PATHS)
+
+
+def _parts(pattern: RoutePattern) -> list[str]:
+    """Return runs of whole segments of one path of `pattern`: what another's value may be."""
+    segments = next(_paths(pattern), "").split("/")
+    return [
+        "/".join(segments[start:end])
+        for start in range(len(segments))
+        for end in range(start + 1, len(segments) + 1)
+    ]
+
+
+def _accepted(converter: Any, samples: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sample for sample in samples if _accepts(converter, sample)))
+
+
+def _accepts(converter: Any, sample: str) -> bool:
+    if not sample or re.fullmatch(converter.regex, sample) is None:
+        return False
+    try:
+        converter.to_python(sample)
+    except ValueError:
+        return False
+    return True
