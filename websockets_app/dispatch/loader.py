@@ -12,7 +12,7 @@ from typing import Any, Final
 from asgiref.sync import iscoroutinefunction
 
 from ..core.call import ARGUMENTS, Call
-from ..exceptions import HandlerInvalid, HandlerProblem
+from ..exceptions import ConfigurationError, HandlerInvalid, HandlerProblem
 from .engines import get_engine
 
 MAY_OPEN_ARGUMENTS: Final = ("user", "params", "session")
@@ -73,7 +73,7 @@ def problem_of(engine: str, name: str) -> str:
     """Return why the handler can't serve, or an empty string."""
     try:
         load(engine, name)
-    except HandlerProblem as problem:
+    except (HandlerProblem, ConfigurationError) as problem:
         return str(problem)
     return ""
 
