@@ -13,6 +13,7 @@ from typing import Final
 from ..exceptions import HandlerNotAllowed
 
 APP_MODULE: Final = "websocket_handlers"
+_SUFFIXES: Final = ("py", "js")
 _SUFFIX: Final = re.compile(r"\.(py|js)$")
 _SEPARATOR: Final = re.compile(r"[./]")
 
@@ -21,7 +22,8 @@ def split(reference: str) -> tuple[str, ...]:
     """Split a reference in any of its spellings into the names of its modules.
 
     Raises `HandlerNotAllowed` where a part is no public module name: `..`, an empty part, a
-    leading underscore, anything that is no identifier once `-` stands for `_`.
+    leading underscore, anything that is no identifier once `-` stands for `_`; or where the last
+    one is `py` or `js`, which as a dotted name would read as a suffix.
     """
     written = _SUFFIX.sub("", reference.strip().removeprefix("/"))
     parts = tuple(part.replace("-", "_") for part in _SEPARATOR.split(written))
@@ -31,6 +33,8 @@ def split(reference: str) -> tuple[str, ...]:
                 f"{reference!r} is no handler reference: {part!r} is no public module name. "
                 "Write it as my_project.ws_handler or my-project/ws-handler."
             )
+    if parts[-1] in _SUFFIXES:
+        raise HandlerNotAllowed(f"{reference!r}: no handler module can be named {parts[-1]!r}.")
     return parts
 
 
