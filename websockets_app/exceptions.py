@@ -14,6 +14,7 @@
     ├── MayOpenFailed               a handler's may_open raised
     ├── InvalidEndpoint             a path that isn't Django ``path()`` syntax
     ├── IllegalTransition           a state change that the state machine doesn't know
+    ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
     ├── CredentialMissing           a header or URI names an environment variable that isn't set
     └── LeaseLost                   a write under a lease that somebody else holds now
@@ -73,6 +74,10 @@ class InvalidEndpoint(WebsocketsError):
 
 class IllegalTransition(WebsocketsError):
     """The state machine doesn't know this change."""
+
+
+class InvalidUri(WebsocketsError):
+    """The URI, proxy or header of a client can't be used."""
 
 
 class AddressNotAllowed(WebsocketsError):
