@@ -18,6 +18,7 @@ from .core.peer import Peer
 from .core.states import CloseCause, Direction, Method, SendAnswer
 from .inbound.handle import WebsocketSession
 from .node.broadcast import abroadcast, broadcast
+from .outbound.handle import WebsocketClient
 
 __all__ = [
     "CloseCause",
@@ -25,6 +26,7 @@ __all__ = [
     "Method",
     "Peer",
     "SendAnswer",
+    "WebsocketClient",
     "WebsocketSession",
     "abroadcast",
     "broadcast",

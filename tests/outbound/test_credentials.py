@@ -1,0 +1,49 @@
+"""Secrets come from the environment and are shown nowhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from websockets_app.exceptions import CredentialMissing
+from websockets_app.outbound.credentials import fill, fill_uri, redacted
+
+ENVIRONMENT = {"TOKEN": "s3cret&more", "HOST": "example.com:8443", "PASSWORD": "p@ss/word"}
+
+
+def test_a_header_reads_the_environment() -> None:
+    assert fill("Bearer env:TOKEN", ENVIRONMENT, "header") == "Bearer s3cret&more"
+    assert fill("no reference", ENVIRONMENT, "header") == "no reference"
+
+
+def test_a_word_that_ends_in_env_is_no_reference() -> None:
+    assert fill("myenv:TOKEN", {}, "header") == "myenv:TOKEN"
+
+
+def test_a_missing_variable_is_named_with_where_it_is_used() -> None:
+    with pytest.raises(CredentialMissing, match=r"header Authorization .*env:NOT_THERE"):
+        fill("Bearer env:NOT_THERE", ENVIRONMENT, "header Authorization")
+
+
+@pytest.mark.parametrize(
+    ("uri", "filled"),
+    [
+        ("wss://a.example/?token=env:TOKEN", "wss://a.example/?token=s3cret%26more"),
+        ("wss://env:HOST/path", "wss://example.com:8443/path"),
+        ("wss://me:env:PASSWORD@a.example/", "wss://me:p%40ss%2Fword@a.example/"),
+        ("ws://a.example/x", "ws://a.example/x"),
+    ],
+)
+def test_a_uri_is_filled_so_that_it_stays_a_uri(uri: str, filled: str) -> None:
+    assert fill_uri(uri, ENVIRONMENT) == filled
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("wss://me:pass@a.example:444/x?token=abc&y", "wss://a.example:444/x?token=…&…"),
+        ("ws://a.example", "ws://a.example"),
+        ("ws://[broken", "…"),
+    ],
+)
+def test_what_is_shown_of_a_uri_holds_no_secret(uri: str, shown: str) -> None:
+    assert redacted(uri) == shown

@@ -1,0 +1,1 @@
+"""Clients: sockets that this site opens, kept open by the runner."""
