@@ -15,7 +15,8 @@ from . import access, origins
 from .access import Refusal
 from .config import EndpointConfig
 from .handshake import Handshake
-from .session import InboundSession, Receive, Send
+from .server import Receive, Send
+from .session import InboundSession
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,9 @@ from . import server
 from .access import NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
 from .handshake import Handshake
+from .server import Receive, Send
 from .serving import Serving, get_serving
-from .session import InboundSession, Receive, Send
+from .session import InboundSession
 
 logger = logging.getLogger(__name__)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause
-from ..recording.facts import moment
 
 _CAUSES: Final[dict[int, CloseCause]] = {
     CloseCode.ABNORMAL: CloseCause.TRANSPORT,
@@ -27,26 +26,6 @@ class Ending:
     reason: str
     cause: CloseCause
     at: float
-
-    def columns(self) -> dict[str, Any]:
-        """Return what a session's row keeps of it."""
-        return {
-            "closed_at": moment(self.at),
-            "close_code": self.code,
-            "close_code_sent": self.sent,
-            "close_reason": self.reason,
-            "close_cause": self.cause,
-        }
-
-
-STILL_OPEN: Final[dict[str, Any]] = {
-    "closed_at": None,
-    "close_code": None,
-    "close_code_sent": None,
-    "close_reason": "",
-    "close_cause": "",
-}
-"""The same columns of a session that hasn't ended."""
 
 
 def cause_of(code: int) -> CloseCause:

@@ -33,16 +33,6 @@ class Handshake:
         """The path, fit for a log line."""
         return tame(self.scope["path"], 2000)
 
-    def columns(self) -> dict[str, Any]:
-        """Return what a session's row keeps of it."""
-        client = self.scope.get("client") or ("",)
-        return {
-            "path": self.path,
-            "params": {key: str(value) for key, value in self.params.items()},
-            "address": str(client[0]),
-            "origin": tame(self.headers.get("origin", ""), 255),
-        }
-
     def negotiate(self, preferred: tuple[str, ...]) -> str | None:
         """Return the first of `preferred` subprotocols that the peer offers (RFC 6455 §4.2.2)."""
         offered = self.scope.get("subprotocols", ())

@@ -36,9 +36,12 @@ class Inbox:
         self._bytes -= size
         return message
 
-    def clear(self) -> None:
+    def clear(self) -> int:
+        """Drop everything; return how many messages that were."""
+        dropped = len(self._waiting)
         self._waiting.clear()
         self._bytes = 0
+        return dropped
 
 
 class ReadAhead:

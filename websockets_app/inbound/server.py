@@ -11,6 +11,9 @@ from ..core.close_codes import code_on_the_wire
 from ..dispatch.frames import Frame
 from ..exceptions import InvalidResult
 
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
 PEER_HAS_LEFT: Final = (OSError, RuntimeError)
 """What servers raise from `send` once the peer has left: ASGI says OSError, not all listen."""
 

@@ -64,7 +64,7 @@ class Serving:
             await session.aclose(CloseCode.SERVICE_RESTART, "endpoint changed", CloseCause.CONFIG)
         elif config.on_change == OnChange.KEEP:
             session.changed(config)
-            session.event(EventKind.CHANGED, config.handler.reference if config.handler else "")
+            session.record.event(EventKind.CHANGED, detail=session.handler.reference)
 
     def _tell_problem(self, config: EndpointConfig) -> None:
         if config.problem:
@@ -73,7 +73,7 @@ class Serving:
     async def _reopen_rows(self) -> None:
         """Write the rows of open sessions again: somebody closed them as `node_lost`."""
         for session in self._sessions():
-            session.event(EventKind.OPEN, "the node was declared lost, and lives")
+            session.record.event(EventKind.OPEN, detail="the node was declared lost, and lives")
             self.node.recorder.put_session(session.row())
 
     def _sessions(self) -> list[InboundSession]:

@@ -11,28 +11,26 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from ..core.close_codes import CloseCode, cut_reason, may_be_sent
-from ..core.states import CloseCause, EventKind, SendAnswer
+from ..core.states import CloseCause, SendAnswer
 from ..core.text import tame
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
 from ..recording.facts import SessionRow, moment
-from . import server
+from . import rows, server
 from .config import EndpointConfig
-from .ending import STILL_OPEN, Ending, cause_of
+from .ending import Ending, cause_of
 from .handle import WebsocketSession
 from .handshake import Handshake
 from .read_ahead import Inbox, ReadAhead
+from .server import Receive, Send
 
 logger = logging.getLogger(__name__)
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class InboundSession:
@@ -79,8 +77,6 @@ class InboundSession:
     def on_handler_error(self) -> str:
         return self.config.on_handler_error
 
-    # The life of a session
-
     async def may_open(self) -> Any:
         """Return what the handler's `may_open` answers; raise `MayOpenFailed`."""
         return await self._dispatcher.may_open()
@@ -96,8 +92,8 @@ class InboundSession:
             # Ours (`_interrupt`), or the node's at the end of its patience: in both cases the
             # session is over, and on_close still runs.
             self.end(CloseCode.GOING_AWAY, CloseCause.SHUTDOWN)
-            if self._task is not None:
-                self._task.uncancel()
+            while self._task and self._task.uncancel():
+                continue
         except Exception:
             logger.exception("Session %s failed", self.id, extra=self.log_extra())
             await self.aclose(CloseCode.INTERNAL_ERROR, "", CloseCause.TRANSPORT)
@@ -111,6 +107,8 @@ class InboundSession:
         self.record.opened(self._handshake.path)
         self._node.recorder.put_session(self.row())
         await self._node.recorder.settle()
+        if self._node.draining:  # which began after this session was admitted
+            await self.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
 
     async def _receive_all(self) -> None:
         """Handle one message after the other until the session ends."""
@@ -158,8 +156,6 @@ class InboundSession:
             self._node.recorder.put_session(self.row())
             await self._node.recorder.settle()
 
-    # What comes in
-
     def _take(self, event: dict[str, Any]) -> Frame | None:
         """Return the message of an ASGI event; None where the event ended the session."""
         if event["type"] != "websocket.receive":
@@ -182,13 +178,12 @@ class InboundSession:
         """Read ahead while the handler is busy, to see the peer leave."""
         if self.ending is not None or (self._ahead is not None and not self._ahead.done):
             return
-        inbox = (
-            Inbox(self.config.inbox_messages, self.config.inbox_bytes)
-            if self._ahead is None
-            else self._ahead.inbox
-        )
+        limits = self.config.inbox_messages, self.config.inbox_bytes
         self._ahead = ReadAhead(
-            inbox, receive=self._receive_ahead, overflow=self._overflow, is_wanted=self._is_busy
+            self._ahead.inbox if self._ahead else Inbox(*limits),
+            receive=self._receive_ahead,
+            overflow=self._overflow,
+            is_wanted=self._is_busy,
         )
         self._ahead_task = self._node.own(self._ahead.run())
 
@@ -200,8 +195,6 @@ class InboundSession:
 
     def _is_busy(self) -> bool:
         return self.ending is None and self in self._node.peers.busy
-
-    # What goes out
 
     async def asend(self, frame: Frame) -> SendAnswer:
         """Write a message to the peer."""
@@ -243,8 +236,6 @@ class InboundSession:
         except server.PEER_HAS_LEFT as error:
             logger.debug("Session %s: close failed: %r", self.id, error, extra=self.log_extra())
 
-    # The end
-
     def end(
         self, code: int, cause: CloseCause, reason: str = "", *, sent: int | None = None
     ) -> Ending:
@@ -252,12 +243,18 @@ class InboundSession:
         if self.ending is None:
             self.ending = Ending(code=code, sent=sent, reason=reason, cause=cause, at=time.time())
             self._node.peers.discard(self)
-            if self._ahead is not None and cause != CloseCause.PEER:
-                self._ahead.inbox.clear()
+            dropped = self._drop_waiting(cause)
             if self._opened_at:
-                self.record.closed(code, cause, reason)
+                told = f"{reason}; {dropped} waiting messages dropped" if dropped else reason
+                self.record.closed(code, cause, told)
                 self._node.recorder.put_session(self.row())
         return self.ending
+
+    def _drop_waiting(self, cause: CloseCause) -> int:
+        """Drop what waits for the handler, unless the peer left: that much it sent before."""
+        if self._ahead is None or cause == CloseCause.PEER:
+            return 0
+        return self._ahead.inbox.clear()
 
     def transport_lost(self) -> None:
         """Take note that the server gave the connection up without a word."""
@@ -271,8 +268,6 @@ class InboundSession:
             self._waiting = False
             self._task.cancel()
 
-    # What others see
-
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""
         self.config = config
@@ -283,29 +278,20 @@ class InboundSession:
     def callback_failed(self, callback: str, text: str, trace: str) -> None:
         self.record.error(f"{callback}: {text}\n\n{trace}")
 
-    def event(self, kind: EventKind, detail: str) -> None:
-        self.record.event(kind, detail=detail)
-
     def log_extra(self) -> dict[str, Any]:
         return {"endpoint": self.config.endpoint, "session": self.id}
 
     def row(self) -> SessionRow:
         """Return the session's columns as they stand now."""
-        record, known = self.record, getattr(self.user, "pk", None)
         return {
-            **self._handshake.columns(),
-            **(self.ending.columns() if self.ending else STILL_OPEN),
             "id": self.id,
-            "endpoint_id": self.config.id,
-            "endpoint_path": self.config.endpoint,
-            "handler": self.handler.reference,
             "node_id": self._node.id,
-            "user_key": "" if known is None else str(known),
-            "username": "" if known is None else self.user.get_username()[:254],
+            "handler": self.handler.reference,
             "subprotocol": self._subprotocol or "",
             "opened_at": moment(self._opened_at),
-            "messages_in": record.messages_in,
-            "messages_out": record.messages_out,
-            "bytes_in": record.bytes_in,
-            "bytes_out": record.bytes_out,
+            **rows.of_endpoint(self.config),
+            **rows.of_handshake(self._handshake),
+            **rows.of_user(self.user),
+            **rows.of_ending(self.ending),
+            **rows.of_counters(self.record),
         }

@@ -1,0 +1,53 @@
+"""The columns of a session's row, each from what knows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..core.text import tame
+from ..recording.facts import SessionRow, moment
+from ..recording.peer_record import PeerRecord
+from .config import EndpointConfig
+from .ending import Ending
+from .handshake import Handshake
+
+
+def of_endpoint(config: EndpointConfig) -> SessionRow:
+    return {"endpoint_id": config.id, "endpoint_path": config.endpoint}
+
+
+def of_handshake(handshake: Handshake) -> SessionRow:
+    client = handshake.scope.get("client") or ("",)
+    return {
+        "path": handshake.path,
+        "params": {name: str(value) for name, value in handshake.params.items()},
+        "address": str(client[0]),
+        "origin": tame(handshake.headers.get("origin", ""), 255),
+    }
+
+
+def of_user(user: Any) -> SessionRow:
+    key = getattr(user, "pk", None)
+    if key is None:
+        return {"user_key": "", "username": ""}
+    return {"user_key": str(key), "username": user.get_username()[:254]}
+
+
+def of_ending(ending: Ending | None) -> SessionRow:
+    """Return the columns of how a session ended, or of one that is open."""
+    return {
+        "closed_at": moment(ending.at) if ending else None,
+        "close_code": ending.code if ending else None,
+        "close_code_sent": ending.sent if ending else None,
+        "close_reason": ending.reason if ending else "",
+        "close_cause": ending.cause if ending else "",
+    }
+
+
+def of_counters(record: PeerRecord) -> SessionRow:
+    return {
+        "messages_in": record.messages_in,
+        "messages_out": record.messages_out,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+    }
