@@ -1,0 +1,147 @@
+"""What the pages have in common: read-only rows, change records, and how things are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext as _
+
+from ..models import Event
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin
+    TabularInline = admin.TabularInline
+else:
+    # Django's own; only its type stubs are generic.
+
+    class ModelAdmin(admin.ModelAdmin):
+        """A page of one model's rows."""
+
+        def __class_getitem__(cls, model: object) -> type:
+            return cls
+
+    class TabularInline(admin.TabularInline):
+        """Rows of another model, on a row's page."""
+
+        def __class_getitem__(cls, models: object) -> type:
+            return cls
+
+
+EVENTS_SHOWN: Final = 100
+NAMES_TOLD: Final = 20
+
+
+class WebsocketsAdmin(ModelAdmin[ModelT]):
+    """A page of ours: its look, and the events of the row that it shows."""
+
+    show_full_result_count = False  # a second count of the whole table for each search
+    show_facets = admin.ShowFacets.NEVER  # and one for each choice of each filter
+    change_form_template = "admin/websockets_app/change_form.html"
+
+    class Media:
+        css = {"all": ["websockets_app/admin.css"]}
+
+    def events_of(self, obj: ModelT) -> Iterable[Event]:
+        """Return what is recorded of `obj`, for its page."""
+        return ()
+
+    def events_query(self, obj: ModelT) -> Mapping[str, str]:
+        """Return the query by which the list of events shows all of `obj`."""
+        return {}
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        obj = kwargs.get("obj")
+        if obj is not None and (query := self.events_query(obj)):
+            context |= {
+                "websockets_events": list(self.events_of(obj)),
+                "websockets_events_url": changelist_url(Event, query),
+            }
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def record_change(
+        self, request: HttpRequest, rows: Sequence[ModelT], message: str | list[Any]
+    ) -> None:
+        """Leave a change record for each of `rows`, as its form would have."""
+        if rows:
+            LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]
+
+    def tell(self, request: HttpRequest, outcome: str, rows: Sequence[ModelT], level: int) -> None:
+        """Tell the outcome of an action for each of `rows`."""
+        if rows:
+            self.message_user(request, f"{outcome}: {named(rows)}", level)
+
+
+class ReadOnlyAdmin(WebsocketsAdmin[ModelT]):
+    """The page of rows that nodes write: people look at them."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def named(rows: Sequence[Model]) -> str:
+    """Return the names of `rows`, as many as a person reads."""
+    names = ", ".join(str(row) for row in rows[:NAMES_TOLD])
+    if len(rows) <= NAMES_TOLD:
+        return names
+    return _("%(names)s and %(more)d more") % {"names": names, "more": len(rows) - NAMES_TOLD}
+
+
+def changelist_url(model: type[Model], query: Mapping[str, str] | None = None) -> str:
+    """Return the address of the list of `model`'s rows that `query` selects."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{url}?{urlencode(query)}" if query else url
+
+
+def change_link(model: type[Model], key: object, text: object) -> SafeString:
+    """Return a link to the page of a row of ours."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def badge(value: str, label: object) -> SafeString:
+    """Return a state as a word whose look tells how things stand."""
+    return format_html(
+        '<span class="websockets-badge websockets-{}">{}</span>', value, capfirst(str(label))
+    )
+
+
+def shown_problem(problem: str) -> str:
+    """Return why a row can't serve so that it catches the eye."""
+    return format_html('<span class="websockets-problem">{}</span>', problem) if problem else "–"
+
+
+def exact_time(moment: datetime | None) -> str:
+    """Return a time to the second, in the time zone of the site: events follow each other fast."""
+    if moment is None:
+        return "–"
+    local = localtime(moment) if is_aware(moment) else moment
+    return date_format(local, "Y-m-d H:i:s", use_l10n=False)
+
+
+def cut(text: str, length: int = 120) -> str:
+    """Return the first line of `text`, as much of it as a list has room for."""
+    line = text.partition("\n")[0]
+    return line if len(line) <= length else f"{line[: length - 1]}…"

@@ -1,0 +1,178 @@
+"""Endpoints: the list says how each does, the page lets an operator change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db import transaction
+from django.db.models import Value
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..dispatch.loader import problem_of
+from ..exceptions import InvalidEndpoint
+from ..models import Endpoint, EndpointGroup, Event, Session
+from ..models.endpoint import EndpointQuerySet
+from ..models.patterns import compile_route, route
+from ..models.shadowing import Shadow, shadows_of
+from .base import (
+    EVENTS_SHOWN,
+    TabularInline,
+    WebsocketsAdmin,
+    change_link,
+    changelist_url,
+    shown_problem,
+)
+from .filters import OPEN
+from .forms import DescriptorForm
+from .last_event import last_event
+
+
+class EndpointGroupInline(TabularInline[EndpointGroup, Endpoint]):
+    """The groups whose members alone may enter."""
+
+    model = EndpointGroup
+    extra = 0
+    verbose_name = _("group")
+    verbose_name_plural = _("Groups: only members of one of these may enter")
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(WebsocketsAdmin[Endpoint]):
+    """What is saved here is live in every process within a second."""
+
+    form = DescriptorForm
+    inlines = (EndpointGroupInline,)
+    list_display = (
+        "endpoint",
+        "handler_and_problem",
+        "access",
+        "enabled",
+        "sessions_open",
+        last_event,
+        "url",
+    )
+    list_filter = ("enabled", "access", "handler")
+    search_fields = ("endpoint", "handler", "description")
+    actions = ("enable", "disable")
+    about_now: ClassVar[tuple[str, ...]] = ("url", "problem", "sessions_open", "shadows")
+    readonly_fields = (*about_now, "created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("endpoint", "handler", "engine", "enabled", "description")}),
+        (
+            _("Who may enter"),
+            {"fields": ("access", "permission", "origins", "allow_missing_origin")},
+        ),
+        (
+            _("Behaviour"),
+            {"fields": ("on_change", "on_handler_error", "subprotocols", "record_messages")},
+        ),
+        (
+            _("Limits"),
+            {
+                "fields": ("max_message_size", "inbox_messages", "inbox_bytes"),
+                "classes": ("collapse",),
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> EndpointQuerySet:
+        rows = Endpoint.objects.order_by("endpoint").with_open_sessions().with_last_event()
+        return rows.annotate(base_url=Value(_base_url(request)))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
+        """Add, to a row that there is, how it does."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None:
+            return fieldsets
+        history = (_("History"), {"fields": ("created_at", "updated_at"), "classes": ["collapse"]})
+        return (fieldsets[0], (_("Now"), {"fields": self.about_now}), *fieldsets[1:], history)
+
+    def events_of(self, obj: Endpoint) -> Iterable[Event]:
+        return Event.objects.filter(endpoint=obj.pk)[:EVENTS_SHOWN]
+
+    def events_query(self, obj: Endpoint) -> Mapping[str, str]:
+        return {"endpoint_id": str(obj.pk)}
+
+    def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if problem := problem_of(obj.engine, obj.handler):
+            text = gettext("Saved, but its handler can't serve: %(problem)s")
+            self.message_user(request, text % {"problem": problem}, messages.WARNING)
+
+    @admin.display(description=_("open"), ordering="open_sessions")
+    def sessions_open(self, obj: Endpoint) -> str:
+        number = getattr(obj, "open_sessions", 0)
+        url = changelist_url(Session, {"endpoint": str(obj.pk), "state": OPEN})
+        return format_html('<a href="{}">{}</a>', url, number)
+
+    @admin.display(description=_("URL"))
+    def url(self, obj: Endpoint) -> str:
+        base = getattr(obj, "base_url", "/")
+        return format_html("<code>{}{}</code>", base, route(obj.endpoint))
+
+    @admin.display(description=_("handler, problem"), ordering="handler")
+    def handler_and_problem(self, obj: Endpoint) -> str:
+        problem = _problem(obj)
+        return (
+            format_html("{}<br>{}", obj.handler, shown_problem(problem))
+            if problem
+            else obj.handler
+        )
+
+    @admin.display(description=_("problem"))
+    def problem(self, obj: Endpoint) -> str:
+        return shown_problem(_problem(obj))
+
+    @admin.display(description=_("shared paths"))
+    def shadows(self, obj: Endpoint) -> str:
+        found = shadows_of(obj)
+        whole, some = _("Never reached: %s takes every path"), _("%s takes some paths first")
+        lines = [_shadow(shadow, whole if shadow.whole else some) for shadow in found.by]
+        whole, some = _("Takes every path of %s"), _("Takes some paths of %s")
+        lines += [_shadow(shadow, whole if shadow.whole else some) for shadow in found.over]
+        return format_html_join(format_html("<br>"), "{}", [(line,) for line in lines]) or "–"
+
+    @admin.action(permissions=["change"], description=_("Enable selected endpoints"))
+    def enable(self, request: HttpRequest, queryset: EndpointQuerySet) -> None:
+        self._switch(request, queryset, enabled=True)
+
+    @admin.action(permissions=["change"], description=_("Disable selected endpoints"))
+    def disable(self, request: HttpRequest, queryset: EndpointQuerySet) -> None:
+        self._switch(request, queryset, enabled=False)
+
+    def _switch(self, request: HttpRequest, queryset: EndpointQuerySet, *, enabled: bool) -> None:
+        rows = list(queryset)
+        changed = [row for row in rows if row.enabled != enabled]
+        chosen = Endpoint.objects.filter(pk__in=[row.pk for row in changed])
+        switch = chosen.enable if enabled else chosen.disable
+        with transaction.atomic(using=chosen.db):
+            switch()
+            self.record_change(request, changed, [{"changed": {"fields": ["Enabled"]}}])
+        done = gettext("Enabled") if enabled else gettext("Disabled")
+        idle = gettext("Was enabled already") if enabled else gettext("Was disabled already")
+        self.tell(request, done, changed, messages.SUCCESS)
+        self.tell(request, idle, [row for row in rows if row not in changed], messages.INFO)
+
+
+def _base_url(request: HttpRequest) -> str:
+    """Return where a browser that sent this request dials."""
+    return f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}/"
+
+
+def _problem(obj: Endpoint) -> str:
+    """Return why a row can't serve: its handler, or its path."""
+    try:
+        compile_route(obj.endpoint)
+    except InvalidEndpoint as error:
+        return str(error)
+    return problem_of(obj.engine, obj.handler)
+
+
+def _shadow(shadow: Shadow, words: Any) -> str:
+    link = change_link(Endpoint, shadow.endpoint.pk, shadow.endpoint)
+    return format_html(str(words).replace("%s", "{}"), link)

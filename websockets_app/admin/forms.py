@@ -1,0 +1,100 @@
+"""The forms of endpoints and clients: a handler to choose or to type, in any of its spellings."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
+from django.utils.html import escape, format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from ..conf import app_settings
+from ..dispatch.engines import get_engine
+from ..dispatch.loader import resolve
+from ..exceptions import ConfigurationError, HandlerProblem, UnknownEngine
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:
+    ModelForm = forms.ModelForm
+
+WIDE: Final = {"endpoint", "handler", "uri"}
+
+logger = logging.getLogger(__name__)
+
+
+class HandlerInput(AdminTextInputWidget):
+    """A text input that offers the handlers there are."""
+
+    def render(
+        self, name: str, value: Any, attrs: dict[str, Any] | None = None, renderer: Any = None
+    ) -> SafeString:
+        offered = f"{(attrs or {}).get('id', name)}-offered"
+        attrs = {**(attrs or {}), "list": offered, "autocomplete": "off", "spellcheck": "false"}
+        handlers = [(handler,) for engine in app_settings.ENGINES for handler in _discover(engine)]
+        options = format_html_join("", '<option value="{}"></option>', handlers)
+        field = super().render(name, value, attrs, renderer)
+        return format_html('{}<datalist id="{}">{}</datalist>', field, offered, options)
+
+
+class DescriptorForm(ModelForm):
+    """Stores the one spelling of the handler; refuses, before any import, what isn't allowed."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Somebody who may only look has no fields.
+        if "engine" in self.fields:
+            self.fields["engine"] = _engine_field(self.fields["engine"], self.instance.engine)
+        if "handler" in self.fields:
+            self.fields["handler"].widget = HandlerInput()
+        for name, field in self.fields.items():
+            # The admin shows help as HTML, which takes <slug:room> for a tag.
+            field.help_text = escape(field.help_text)
+            if isinstance(field, forms.JSONField):
+                field.widget = AdminTextareaWidget(attrs={"rows": 2, "spellcheck": "false"})
+            elif name in WIDE:
+                field.widget.attrs["class"] = "vLargeTextField"
+            elif name == "description":
+                field.widget.attrs["rows"] = 3
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        self._fill_empty_json(cleaned)
+        if "handler" in cleaned and "engine" in cleaned:
+            self._resolve_handler(cleaned)
+        return cleaned
+
+    def _resolve_handler(self, cleaned: dict[str, Any]) -> None:
+        try:
+            cleaned["handler"] = resolve(cleaned["engine"], cleaned["handler"])
+        except (UnknownEngine, ConfigurationError) as problem:
+            self.add_error("engine", str(problem))
+        except HandlerProblem as problem:
+            self.add_error("handler", str(problem))
+
+    def _fill_empty_json(self, cleaned: dict[str, Any]) -> None:
+        """Take an emptied field for an empty list or object, which it was before."""
+        for name, field in self.fields.items():
+            if isinstance(field, forms.JSONField) and cleaned.get(name, "") is None:
+                cleaned[name] = self._meta.model._meta.get_field(name).get_default()
+
+
+def _engine_field(field: forms.Field, current: str) -> forms.ChoiceField:
+    """Return the choice between the configured engines; the row's own stays to be seen."""
+    engines = dict.fromkeys((*app_settings.ENGINES, current))
+    return forms.ChoiceField(
+        choices=[(engine, engine) for engine in engines],
+        label=field.label,
+        initial=field.initial,
+        help_text=field.help_text,
+    )
+
+
+def _discover(engine: str) -> list[str]:
+    try:
+        return get_engine(engine).discover()
+    except Exception:  # packages are imported to look into them: whatever those raise
+        logger.exception("The handlers of engine %s can't be listed", engine)
+        return []

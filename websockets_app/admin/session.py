@@ -1,0 +1,210 @@
+"""Sessions: who is connected, who was, and why they left; to be closed and written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from ..core.close_codes import CloseCode
+from ..core.states import CloseCause, SendAnswer
+from ..inbound.handle import WebsocketSession
+from ..models import Endpoint, Event, Node, Session
+from .base import EVENTS_SHOWN, ReadOnlyAdmin, badge, exact_time
+from .filters import CLOSED, OPEN, EndpointFilter, NodeFilter, StateFilter
+from .links import link_if_there
+
+CLOSE: Final = _("Close")
+REACHED: Final = {SendAnswer.WRITTEN, SendAnswer.FORWARDED}
+
+
+class TextForm(forms.Form):
+    """What is to be sent to the chosen sessions."""
+
+    text = forms.CharField(label=_("Text"), strip=False, widget=AdminTextareaWidget)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin[Session]):
+    """Sessions are never edited, but those of this process can be closed and written to."""
+
+    change_form_template = "admin/websockets_app/session/change_form.html"
+    send_text_template = "admin/websockets_app/session/send_text.html"
+    list_display = (
+        "short_id",
+        "state",
+        "endpoint_path",
+        "username",
+        "address",
+        "opened",
+        "closed",
+        "code_and_cause",
+        "in_and_out",
+    )
+    list_filter = (StateFilter, EndpointFilter, "close_cause", NodeFilter)
+    search_fields = (
+        "id__startswith",
+        "endpoint_path__startswith",
+        "username__startswith",
+        "address__startswith",
+    )
+    actions = ("close", "send_text")
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "state",
+                    "endpoint_link",
+                    "handler",
+                    "path",
+                    "params",
+                    "opened",
+                    "node_link",
+                )
+            },
+        ),
+        (_("Peer"), {"fields": ("username", "user_key", "address", "origin", "subprotocol")}),
+        (
+            CLOSE,
+            {
+                "fields": (
+                    "closed",
+                    "close_cause",
+                    "close_code",
+                    "close_code_sent",
+                    "close_reason",
+                )
+            },
+        ),
+        (_("Traffic"), {"fields": (("messages_in", "bytes_in"), ("messages_out", "bytes_out"))}),
+    )
+
+    def has_close_permission(self, request: HttpRequest) -> bool:
+        """Whether somebody may steer sessions, whose rows nobody edits."""
+        return request.user.has_perm("websockets_app.change_session")
+
+    has_send_permission = has_close_permission
+
+    def get_fieldsets(self, request: HttpRequest, obj: Session | None = None) -> Any:
+        """Leave out how the session closed while it is open."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is not None and obj.is_open:
+            return [named for named in fieldsets if named[0] != CLOSE]
+        return fieldsets
+
+    def events_of(self, obj: Session) -> Iterable[Event]:
+        return Event.objects.filter(peer=obj.pk).order_by("seq")[:EVENTS_SHOWN]
+
+    def events_query(self, obj: Session) -> Mapping[str, str]:
+        return {"peer": obj.pk}
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["has_close_permission"] = self.has_close_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description=_("session"))
+    def short_id(self, obj: Session) -> str:
+        return obj.pk[:8]
+
+    @admin.display(description=_("state"))
+    def state(self, obj: Session) -> str:
+        return badge(OPEN, _("open")) if obj.is_open else badge(CLOSED, _("closed"))
+
+    @admin.display(description=_("opened"), ordering="opened_at")
+    def opened(self, obj: Session) -> str:
+        return exact_time(obj.opened_at)
+
+    @admin.display(description=_("closed"), ordering="closed_at")
+    def closed(self, obj: Session) -> str:
+        return exact_time(obj.closed_at)
+
+    @admin.display(description=_("code, cause"), ordering="close_code")
+    def code_and_cause(self, obj: Session) -> str:
+        return "–" if obj.is_open else f"{obj.close_code}, {obj.get_close_cause_display()}"
+
+    @admin.display(description=_("in / out"), ordering="messages_in")
+    def in_and_out(self, obj: Session) -> str:
+        return f"{obj.messages_in} / {obj.messages_out}"
+
+    @admin.display(description=_("endpoint"))
+    def endpoint_link(self, obj: Session) -> str:
+        return link_if_there(Endpoint, obj.endpoint_id, obj.endpoint_path)
+
+    @admin.display(description=_("node"))
+    def node_link(self, obj: Session) -> str:
+        return link_if_there(Node, obj.node_id)
+
+    @admin.action(permissions=["close"], description=_("Close selected sessions"))
+    def close(self, request: HttpRequest, queryset: QuerySet[Session]) -> None:
+        def close(session: WebsocketSession) -> SendAnswer:
+            return session.close(CloseCode.NORMAL, cause=CloseCause.ADMIN)
+
+        closed = self._each(request, queryset, close, gettext("Closed"))
+        self.record_change(request, closed, gettext("Closed the session."))
+
+    @admin.action(permissions=["send"], description=_("Send text to selected sessions"))
+    def send_text(
+        self, request: HttpRequest, queryset: QuerySet[Session]
+    ) -> TemplateResponse | None:
+        form = TextForm(request.POST if "text" in request.POST else None)
+        if not form.is_valid():
+            return self._ask_for_text(request, queryset, form)
+        text = form.cleaned_data["text"]
+        sent = self._each(
+            request, queryset, lambda session: session.send_text(text), gettext("Sent to")
+        )
+        length = gettext("Sent a text of %d characters.") % len(text)
+        self.record_change(request, sent, length)
+        return None
+
+    def _each(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Session],
+        work: Callable[[WebsocketSession], SendAnswer],
+        done: str,
+    ) -> list[Session]:
+        """Do `work` for each session, tell the outcomes, and return those that it reached."""
+        reached: list[Session] = []
+        over: list[Session] = []
+        elsewhere: list[Session] = []
+        silent: list[Session] = []
+        for row in queryset:
+            try:
+                answer = work(WebsocketSession(row.pk))
+            except TimeoutError:
+                silent.append(row)
+                continue
+            missed = elsewhere if row.is_open else over
+            (reached if answer in REACHED else missed).append(row)
+        self.tell(request, done, reached, messages.SUCCESS)
+        self.tell(request, gettext("Were closed already"), over, messages.INFO)
+        self.tell(request, gettext("Not held by this process"), elsewhere, messages.WARNING)
+        self.tell(request, gettext("Didn't answer in time"), silent, messages.ERROR)
+        return reached
+
+    def _ask_for_text(
+        self, request: HttpRequest, queryset: QuerySet[Session], form: TextForm
+    ) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Send text"),
+            "opts": self.opts,
+            "media": self.media + form.media,
+            "form": form,
+            "sessions": queryset,
+            "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, self.send_text_template, context)
