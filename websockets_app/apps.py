@@ -14,6 +14,7 @@ class WebsocketsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from . import checks  # noqa: F401 - importing registers them
         from .models import receivers
 
         receivers.connect()

@@ -1,0 +1,9 @@
+"""System checks: what an operator can get wrong, each with an id and a hint.
+
+Importing this package registers them. `manage.py check` runs those of the settings,
+`check --database default` also those of the rows, `check --deploy` also those of production.
+"""
+
+from . import layer, options, rows, site, sqlite
+
+__all__ = ["layer", "options", "rows", "site", "sqlite"]

@@ -1,0 +1,169 @@
+"""Checks of the setting `WEBSOCKETS`: its keys, their types and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib.util import find_spec
+from types import NoneType, UnionType
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+from django.conf import settings
+from django.core import checks
+from django.utils.module_loading import import_string
+
+from ..conf import WebsocketsSettings, app_settings
+from .tags import WEBSOCKETS
+
+_WORDS: Final[Mapping[Any, str]] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    NoneType: "None",
+    Sequence[str]: "a list or tuple of strings",
+    Mapping[str, str]: "a dict of strings",
+}
+
+
+@checks.register(WEBSOCKETS)
+def check_options(**kwargs: Any) -> list[checks.CheckMessage]:
+    given = getattr(settings, "WEBSOCKETS", {})
+    if not isinstance(given, Mapping):
+        hint = 'Write it as WEBSOCKETS = {"HANDLER_PACKAGES": ["handlers"]}, or leave it out.'
+        return [
+            checks.Error(
+                "The setting WEBSOCKETS isn't a dict.", hint=hint, id="websockets_app.E001"
+            )
+        ]
+    found = [message for key, value in given.items() for message in _check(key, value)]
+    return found or list(_check_together())
+
+
+def are_usable() -> bool:
+    """Tell whether the other checks may ask `app_settings`: the types here are right."""
+    return not any(message.is_serious() for message in check_options())
+
+
+def _check(key: str, value: object) -> Iterator[checks.CheckMessage]:
+    if key not in app_settings.keys():  # noqa: SIM118 - a method of its own
+        yield _unknown(key)
+    elif not _fits(value, wanted := get_type_hints(WebsocketsSettings)[key]):
+        yield checks.Error(
+            f"WEBSOCKETS[{key!r}] is {value!r}, and has to be {_in_words(wanted)}.",
+            id="websockets_app.E003",
+        )
+    else:
+        yield from _CHECKS.get(key, _check_positive)(key, value)
+
+
+def _unknown(key: str) -> checks.Error:
+    similar = get_close_matches(str(key).upper(), app_settings.keys(), n=1)
+    known = ", ".join(app_settings.keys())
+    return checks.Error(
+        f"WEBSOCKETS has no key {key!r}.",
+        hint=f"Did you mean {similar[0]!r}?" if similar else f"The keys are {known}.",
+        id="websockets_app.E002",
+    )
+
+
+def _fits(value: object, wanted: Any) -> bool:
+    parts = get_args(wanted)
+    if get_origin(wanted) is UnionType:
+        return any(_fits(value, part) for part in parts)
+    if get_origin(wanted) is Sequence:
+        return isinstance(value, (list, tuple)) and all(_fits(item, parts[0]) for item in value)
+    if get_origin(wanted) is Mapping:
+        return isinstance(value, Mapping) and all(
+            isinstance(part, str) for item in value.items() for part in item
+        )
+    if wanted in (int, float):
+        return isinstance(value, (int, wanted)) and not isinstance(value, bool)
+    return isinstance(value, wanted)
+
+
+def _in_words(wanted: Any) -> str:
+    if get_origin(wanted) is UnionType:
+        return " or ".join(_WORDS[part] for part in get_args(wanted))
+    return _WORDS[wanted]
+
+
+def _bad_value(key: str, value: object, allowed: str) -> checks.Error:
+    return checks.Error(
+        f"WEBSOCKETS[{key!r}] is {value!r}, and has to be {allowed}.", id="websockets_app.E004"
+    )
+
+
+def _check_positive(key: str, value: Any) -> Iterator[checks.CheckMessage]:
+    if isinstance(value, (int, float)) and value <= 0:
+        yield _bad_value(key, value, "greater than 0")
+
+
+def _one_of(*allowed: str) -> Callable[[str, Any], Iterator[checks.CheckMessage]]:
+    def check(key: str, value: Any) -> Iterator[checks.CheckMessage]:
+        if value not in allowed:
+            yield _bad_value(key, value, " or ".join(map(repr, allowed)))
+
+    return check
+
+
+def _check_prefix(key: str, value: str) -> Iterator[checks.CheckMessage]:
+    if any(character in "<>?#\\" or character.isspace() for character in value):
+        yield _bad_value(key, value, "a plain path, as 'websockets/v4/service/'")
+
+
+def _check_engines(key: str, value: Mapping[str, str]) -> Iterator[checks.CheckMessage]:
+    for name, path in value.items():
+        try:
+            engine = import_string(path)
+        except ImportError as error:
+            problem = str(error)
+        else:
+            methods = [m for m in ("resolve", "load", "discover") if not hasattr(engine, m)]
+            problem = f"it has no {', '.join(methods)}" if methods else ""
+        if problem:
+            yield checks.Error(
+                f"WEBSOCKETS['ENGINES'][{name!r}] is {path!r}, which is no engine: {problem}.",
+                hint="Name a class with the methods of websockets_app.dispatch.engines.Engine.",
+                id="websockets_app.E005",
+            )
+
+
+def _check_packages(key: str, value: Sequence[str]) -> Iterator[checks.CheckMessage]:
+    for package in value:
+        if not all(part.isidentifier() for part in package.split(".")):
+            yield checks.Error(
+                f"WEBSOCKETS['HANDLER_PACKAGES'] has {package!r}, which is no package's name.",
+                hint="Write it as in an import: mysite.handlers, not mysite/handlers.",
+                id="websockets_app.E006",
+            )
+        elif problem := _why_missing(package):
+            yield checks.Warning(
+                f"WEBSOCKETS['HANDLER_PACKAGES'] has {package!r}: {problem}.",
+                hint="Create the package, with an __init__.py, or take it off the list.",
+                id="websockets_app.W007",
+            )
+
+
+def _why_missing(package: str) -> str:
+    try:
+        return "" if find_spec(package) else "there is no such package"
+    except ModuleNotFoundError:
+        return "there is no such package"
+    except Exception as error:
+        return f"it can't be imported: {type(error).__name__}: {error}"
+
+
+def _check_together() -> Iterator[checks.CheckMessage]:
+    ttl, interval = app_settings.NODE_TTL, app_settings.HEARTBEAT_INTERVAL
+    if ttl < 2 * interval:
+        allowed = f"at least twice HEARTBEAT_INTERVAL ({interval}), or living nodes count as lost"
+        yield _bad_value("NODE_TTL", ttl, allowed)
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]] = {
+    "PREFIX": _check_prefix,
+    "HANDLER_PACKAGES": _check_packages,
+    "ENGINES": _check_engines,
+    "REFUSE_WITH": _one_of("http", "close"),
+    "RECORDING": _one_of("background", "inline", "off"),
+}

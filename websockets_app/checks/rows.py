@@ -1,0 +1,65 @@
+"""Checks of the rows: endpoints and clients that can't do what they say.
+
+They warn: a row's problem must not keep `migrate`, which runs these, from going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core import checks
+from django.db import OperationalError, ProgrammingError, router
+
+from ..dispatch.loader import problem_of
+from ..exceptions import InvalidEndpoint
+from ..models import Client, Endpoint
+from ..models.patterns import compile_route
+from ..models.shadowing import never_reached
+from .options import are_usable
+from .tags import WEBSOCKETS
+
+
+@checks.register(WEBSOCKETS, checks.Tags.database)
+def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
+    if router.db_for_read(Endpoint) not in (databases or ()) or not are_usable():
+        return []
+    try:
+        endpoints = list(Endpoint.objects.filter(enabled=True))
+        clients = list(Client.objects.desired_to_run())
+    except (OperationalError, ProgrammingError):  # not migrated yet, or away
+        return []
+    return [*_check_endpoints(endpoints), *_check_clients(clients)]
+
+
+def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]:
+    for endpoint in endpoints:
+        if problem := problem_of(endpoint.engine, endpoint.handler):
+            yield checks.Warning(
+                f"The endpoint {endpoint} refuses every connection: {problem}",
+                hint="Mend or replace its handler, or disable the endpoint.",
+                obj=endpoint,
+                id="websockets_app.W040",
+            )
+        try:
+            compile_route(endpoint.endpoint)
+        except InvalidEndpoint as error:
+            yield checks.Warning(str(error), obj=endpoint, id="websockets_app.W041")
+    for newer, older in never_reached(endpoints):
+        yield checks.Warning(
+            f"The endpoint {newer} is never reached: {older} is older and takes all its paths.",
+            hint="Delete and create the one that is to lose, or change a path.",
+            obj=newer,
+            id="websockets_app.W042",
+        )
+
+
+def _check_clients(clients: list[Client]) -> Iterator[checks.CheckMessage]:
+    for client in clients:
+        if problem := problem_of(client.engine, client.handler):
+            yield checks.Warning(
+                f"The client {client} can't run: {problem}",
+                hint="Mend or replace its handler, or stop the client.",
+                obj=client,
+                id="websockets_app.W043",
+            )
