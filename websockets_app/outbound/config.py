@@ -52,8 +52,8 @@ class ClientConfig:
                 self.close_timeout, self.ping_interval, self.ping_timeout, self.max_message_size,
             ),
             manner=(
-                self.engine, self.reference, self.problem, self.on_handler_error,
-                self.record_messages, self.backoff,
+                self.engine, self.reference, self.on_handler_error, self.record_messages,
+                self.backoff,
             ),
         )  # fmt: skip
 

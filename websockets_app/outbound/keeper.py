@@ -215,6 +215,15 @@ class Keeper:
         if self._connection is not None and self._connection.ending is None:
             self._connection.changed(config)
 
+    def touch(self, config: ClientConfig) -> None:
+        """Take over a saved row of which a connection notices nothing; try again what failed."""
+        if self.config is config:
+            return
+        if self.state == ClientState.FAILED:
+            self._start_afresh(config)
+            self._errand.call_off()
+        self.config = config
+
     def count(self) -> None:
         """Let the counters of the connection be written where they changed."""
         if self._connection is not None:

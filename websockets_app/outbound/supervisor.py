@@ -71,6 +71,9 @@ class Supervisor:
         kept = {key: row for key, row in self.desired.items() if key not in change.removed}
         self.desired = kept | change.changed
         await self._reconcile()
+        for key, config in change.changed.items():
+            if keeper := self._keepers.get(key):
+                keeper.touch(config)
 
     async def _reconcile(self) -> None:
         """Make what runs here what is desired, as far as no other runner has it."""

@@ -1,0 +1,346 @@
+"""From a row to an open socket: what goes over the wire, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+from tests.infrastructure.waiting import aeventually
+from tests.outbound.certificates import Certificates, make_certificates
+from tests.outbound.conftest import MakeHandler, MakePeer
+from websockets_app.models import Client
+from websockets_app.outbound.config import ClientConfig, prepare
+from websockets_app.outbound.dialling import Dialler
+from websockets_app.outbound.outcomes import outcome_of_failure
+
+
+@pytest.fixture
+async def dialler() -> AsyncIterator[Dialler]:
+    made = Dialler(asyncio.get_running_loop())
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def config_of(uri: str, make_handler: MakeHandler, **fields: Any) -> ClientConfig:
+    return prepare(Client(pk=1, name="client", uri=uri, handler=make_handler(), **fields))
+
+
+async def stay(socket: ServerConnection) -> None:
+    await socket.wait_closed()
+
+
+async def failure(dialler: Dialler, config: ClientConfig) -> Any:
+    """Return the outcome of an attempt that must fail."""
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - which one is what outcomes are about
+        await dialler.dial(config)
+    return outcome_of_failure(raised.value, config)  # type: ignore[arg-type]
+
+
+async def test_the_handshake_says_what_the_row_says(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests: list[Request] = []
+
+    async def note(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        requests.append(socket.request)
+        await socket.wait_closed()
+
+    monkeypatch.setenv("SOME_TOKEN", "tok&en")
+    uri = await make_peer(note, subprotocols=["v2", "v1"])
+    config = config_of(
+        f"{uri}path?token=env:SOME_TOKEN",
+        make_handler,
+        headers={"Authorization": "Bearer env:SOME_TOKEN", "X-Other": "1"},
+        subprotocols=["v1", "v2"],
+        origin="https://example.com",
+    )
+    socket = await dialler.dial(config)
+    await aeventually(lambda: requests)
+    (request,) = requests
+    assert request.path == "/path?token=tok%26en"
+    assert request.headers["Authorization"] == "Bearer tok&en"
+    assert request.headers["X-Other"] == "1"
+    assert request.headers["Origin"] == "https://example.com"
+    assert "Sec-WebSocket-Extensions" not in request.headers
+    assert socket.subprotocol == "v2"
+    await socket.close()
+
+
+async def test_compression_is_offered_where_the_row_asks_for_it(
+    dialler: Dialler, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    socket = await dialler.dial(config_of(await make_peer(stay), make_handler, compression=True))
+    assert socket.protocol.extensions
+    await socket.close()
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "ws://169.254.169.254/?key=secret"])
+async def test_a_redirect_is_not_followed_but_told(
+    dialler: Dialler, make_handler: MakeHandler, make_peer: MakePeer, location: str
+) -> None:
+    asked = 0
+
+    def redirect(connection: ServerConnection, request: Request) -> Response:
+        nonlocal asked
+        asked += 1
+        response = connection.respond(HTTPStatus.FOUND, "")
+        response.headers["Location"] = location
+        return response
+
+    uri = await make_peer(stay, process_request=redirect)
+    outcome = await failure(dialler, config_of(uri, make_handler))
+    assert outcome.reason.startswith("HTTP 302 Found: redirected to ")
+    assert "secret" not in outcome.reason
+    assert asked == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [
+        ("20", 20, 20),
+        ("soon", None, None),
+        ((datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)), 3500, 3600),
+    ],
+)
+async def test_retry_after_is_a_number_or_a_date(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    value: Any,
+    least: float | None,
+    most: float | None,
+) -> None:
+    def busy(connection: ServerConnection, request: Request) -> Response:
+        response = connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "")
+        is_date = isinstance(value, datetime.datetime)
+        response.headers["Retry-After"] = (
+            value.strftime("%a, %d %b %Y %H:%M:%S GMT") if is_date else value
+        )
+        return response
+
+    uri = await make_peer(stay, process_request=busy)
+    outcome = await failure(dialler, config_of(uri, make_handler))
+    assert (outcome.status, outcome.hopeless) == (503, False)
+    if least is None or most is None:
+        assert outcome.retry_after is None
+    else:
+        assert least <= outcome.retry_after <= most
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"uri": "http://127.0.0.1/"}, "The URI isn't valid: scheme isn't ws or wss"),
+        ({"uri": "ws://me:pa/ss@127.0.0.1/"}, "The URI isn't valid"),
+        ({"uri": "ws://10.0.0.1/"}, "ALLOWED_CLIENT_HOSTS"),
+        ({"uri": "ws://127.0.0.1/?a=env:NOT_THERE"}, "env:NOT_THERE"),
+        ({"headers": {"X": "a\r\nHost: b"}}, "holds a character"),
+        ({"proxy": "ftp://127.0.0.1"}, "The proxy isn't valid: scheme ftp isn't supported"),
+        ({"proxy": "http://10.0.0.1:3128"}, "ALLOWED_CLIENT_HOSTS"),
+        ({"proxy": "socks5://127.0.0.1:1080"}, "python-socks"),
+        ({"subprotocols": ["no token"]}, "subprotocol"),
+    ],
+)
+async def test_what_can_never_connect_is_hopeless(
+    dialler: Dialler, make_handler: MakeHandler, fields: dict[str, Any], reason: str
+) -> None:
+    uri = fields.pop("uri", "ws://127.0.0.1:9/")
+    outcome = await failure(dialler, config_of(uri, make_handler, **fields))
+    assert outcome.hopeless
+    assert reason in outcome.reason
+    assert "pa/ss" not in outcome.reason
+
+
+async def test_a_name_is_resolved_and_its_address_dialled(
+    dialler: Dialler, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    hosts: list[str] = []
+
+    async def note(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        hosts.append(socket.request.headers["Host"])
+
+    uri = (await make_peer(note)).replace("127.0.0.1", "localhost")
+    socket = await dialler.dial(config_of(uri, make_handler))
+    await aeventually(lambda: hosts)
+    assert hosts[0].startswith("localhost:")
+    await socket.close()
+
+
+async def test_a_name_that_leads_inside_is_refused_whatever_it_is_called(
+    make_handler: MakeHandler, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "ALLOWED_CLIENT_HOSTS": []}
+    dialler = Dialler(asyncio.get_running_loop())
+    outcome = await failure(dialler, config_of("ws://localhost:9/", make_handler))
+    assert outcome.hopeless
+    assert outcome.reason.startswith("localhost (")
+    dialler.stop()
+
+
+async def test_a_server_that_says_nothing_is_given_up_after_the_open_timeout(
+    dialler: Dialler, make_handler: MakeHandler
+) -> None:
+    gone = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = config_of(f"ws://127.0.0.1:{port}/", make_handler, open_timeout=0.1)
+    assert (await failure(dialler, config)).reason == "no handshake within 0.1 s"
+    gone.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_only_a_few_handshakes_run_at_once_towards_one_host(
+    make_handler: MakeHandler, make_peer: MakePeer, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "HANDSHAKES_PER_HOST": 2}
+    dialler = Dialler(asyncio.get_running_loop())
+    arrived = 0
+    let_in = asyncio.Event()
+
+    async def wait(connection: ServerConnection, request: Request) -> None:
+        nonlocal arrived
+        arrived += 1
+        await let_in.wait()
+
+    config = config_of(await make_peer(stay, process_request=wait), make_handler)
+    async with asyncio.TaskGroup() as group:
+        dials = [group.create_task(dialler.dial(config)) for _ in range(5)]
+        await aeventually(lambda: arrived == 2)
+        await asyncio.sleep(0)
+        assert arrived == 2
+        let_in.set()
+    assert arrived == 5
+    for dial in dials:
+        await dial.result().close()
+    dialler.stop()
+
+
+async def test_tls_trusts_the_rows_certificates_and_only_those(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    certificates: Certificates,
+) -> None:
+    uri = await make_peer(stay, ssl=certificates.server_context())
+    socket = await dialler.dial(
+        config_of(uri, make_handler, ca_certificates=certificates.authority.read_text())
+    )
+    await socket.close()
+    outcome = await failure(dialler, config_of(uri, make_handler))
+    assert outcome.hopeless
+    assert "CERTIFICATE_VERIFY_FAILED" in outcome.reason
+    unverified = await dialler.dial(config_of(uri, make_handler, verify_tls=False))
+    await unverified.close()
+
+
+async def test_a_certificate_for_another_name_is_refused(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    certificates: Certificates,
+) -> None:
+    uri = (await make_peer(stay, ssl=certificates.server_context())).replace(
+        "127.0.0.1", "localhost"
+    )
+    outcome = await failure(
+        dialler,
+        config_of(uri, make_handler, ca_certificates=certificates.authority.read_text()),
+    )
+    assert outcome.hopeless
+    assert "mismatch" in outcome.reason
+
+
+def test_certificates_that_cannot_be_read_are_a_problem_of_the_row(
+    make_handler: MakeHandler,
+) -> None:
+    config = config_of("wss://example.com/", make_handler, ca_certificates="no PEM")
+    assert "can't be read as PEM" in config.problem
+
+
+@pytest.mark.parametrize("fields", [{"headers": ["X"]}, {"subprotocols": "v1"}])
+def test_values_that_no_form_has_seen_are_a_problem_of_the_row(
+    make_handler: MakeHandler, fields: dict[str, Any]
+) -> None:
+    assert config_of("ws://example.com/", make_handler, **fields).problem
+
+
+async def test_a_rows_proxy_is_used_and_no_other(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("PROXY_PASSWORD", "p@ss")
+    uri = await make_peer(stay)
+    direct = await dialler.dial(config_of(uri, make_handler))
+    await direct.close()
+    asked: list[bytes] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        far_reader, far_writer = await asyncio.open_connection(
+            "127.0.0.1", int(uri[:-1].split(":")[2])
+        )
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
+
+    server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    # The name is the proxy's to resolve, and the proxy's address is the one that is checked.
+    config = config_of(
+        "ws://nowhere.invalid/",
+        make_handler,
+        proxy=f"http://me:env:PROXY_PASSWORD@localhost:{port}",
+    )
+    socket = await dialler.dial(config)
+    assert asked[0].startswith(b"CONNECT nowhere.invalid:80 ")
+    assert b"Proxy-Authorization: Basic bWU6cEBzcw==" in asked[0]
+    await socket.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def test_the_library_never_logs_headers_and_messages(caplog: pytest.LogCaptureFixture) -> None:
+    import logging
+
+    from websockets_app.outbound.dialling import _Discreet
+
+    logger = _Discreet(logging.getLogger("websockets_app.outbound.dialling.socket"), {})
+    caplog.set_level(logging.DEBUG, logger="websockets_app.outbound.dialling.socket")
+    assert not logger.isEnabledFor(logging.DEBUG)
+    assert logger.isEnabledFor(logging.INFO)
