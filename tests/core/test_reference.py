@@ -61,7 +61,7 @@ def test_every_spelling_means_one_module(spelling: str) -> None:
     ],
 )
 def test_what_is_no_path_of_public_modules_is_refused(reference: str) -> None:
-    with pytest.raises(HandlerNotAllowed, match="no (handler reference|handler module)"):
+    with pytest.raises(HandlerNotAllowed, match=r"no handler (reference|module)"):
         split(reference)
 
 
