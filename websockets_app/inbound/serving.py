@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from ..conf import app_settings
 from ..core.close_codes import CloseCode
@@ -36,11 +38,15 @@ class Serving:
         # A server may end without a word: what waits then is written as the interpreter exits.
         atexit.register(self.node.recorder.flush_at_exit)
 
-    async def drain(self) -> None:
+    def drain(self) -> Coroutine[Any, Any, None]:
+        """Admit nobody from now on; awaiting what is returned ends everything in order."""
+        begun, self.node.draining = self.node.draining, True
+        return self._drain(begun)
+
+    async def _drain(self, begun: bool) -> None:
         """Close every session with 1001, let handlers end, write what is left."""
-        if self.node.draining:
+        if begun:
             return
-        self.node.draining = True
         await self._close(self._sessions(), CloseCode.GOING_AWAY, CloseCause.SHUTDOWN)
         await self.node.stop()
         atexit.unregister(self.node.recorder.flush_at_exit)

@@ -257,10 +257,14 @@ class InboundSession:
         return self._ahead.inbox.clear()
 
     def transport_lost(self) -> None:
-        """Take note that the server gave the connection up without a word."""
-        cause = CloseCause.SHUTDOWN if self._node.draining else CloseCause.TRANSPORT
-        self.end(CloseCode.ABNORMAL, cause)
-        self._interrupt()
+        """Take note that the server gave the connection up without a word.
+
+        A server that stops cancels its applications first; the node's drain then still closes
+        each session in order.
+        """
+        if not self._node.draining:
+            self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
+            self._interrupt()
 
     def _interrupt(self) -> None:
         """Wake the session's task where it waits for a message; never inside a handler."""
