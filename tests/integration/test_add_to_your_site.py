@@ -269,6 +269,7 @@ def test_a_new_project_follows_the_readme(new_site: Callable[[], NewSite]) -> No
     site = new_site()
     site.follow("Add it to your site")
     site.follow("SQLite")
+    site.run("python manage.py check --database default --fail-level WARNING")
     site.run("python manage.py createsuperuser --noinput --username admin --email a@example.com")
 
     runserver = site.start("Add it to your site", "runserver")
