@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -22,29 +24,48 @@ class DatabaseThread:
 
     Django's shared thread-sensitive executor is left to the site: our repeated work never queues
     behind a slow view, nor a view behind it. With `RECORDING = "inline"` the unit does run there,
-    inside the transaction of a test.
+    inside the transaction of a test. Unlike an executor's, the thread doesn't hold up the end of
+    the process: a database that is locked then may take its time.
     """
 
     def __init__(self, name: str) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"websockets-{name}")
+        self._name = f"websockets-{name}"
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
     async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit` in the thread and return what it returns."""
         work = partial(unit, *args, **kwargs)
         if app_settings.RECORDING == "inline":
             return await sync_to_async(work, thread_sensitive=True)()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, _with_fresh_connections, work)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            self._thread.start()
+        future: Future[T] = Future()
+        self._jobs.put(_Job(future, work))
+        return await asyncio.wrap_future(future)
 
     def stop(self) -> None:
-        """Close the thread's connections and let it end, without waiting for it."""
-        self._executor.submit(connections.close_all)
-        self._executor.shutdown(wait=False)
+        """Let the thread end once it has done what it was asked before, without waiting for it."""
+        self._jobs.put(None)
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            if job.future.set_running_or_notify_cancel():
+                job.do()
+        connections.close_all()
 
 
-def _with_fresh_connections(work: Callable[[], T]) -> T:
-    drop_broken_connections()
-    return work()
+class _Job(NamedTuple):
+    future: Future[Any]
+    unit: Callable[[], Any]
+
+    def do(self) -> None:
+        try:
+            drop_broken_connections()
+            self.future.set_result(self.unit())
+        except BaseException as error:
+            self.future.set_exception(error)
 
 
 def drop_broken_connections() -> None:

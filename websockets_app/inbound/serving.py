@@ -30,7 +30,9 @@ class Serving:
         self.node.lease.server = server.name()
         self.node.lease.on_reaped.append(self._reopen_rows)
         self.registry = Registry()
-        self.node.watch(Watcher(self.node.control, Endpoint.objects.served, prepare, self._apply))
+        self.node.watch(
+            Watcher(self.node.descriptors, Endpoint.objects.served, prepare, self._apply)
+        )
 
     async def start(self) -> None:
         await self.node.start()

@@ -41,6 +41,8 @@ class Node:
         self.peers = Peers()
         self.pool = SyncPool(self.loop, app_settings.SYNC_THREADS)
         self.control = DatabaseThread("control")
+        # Loading a row's handler runs its module, for as long as that takes: the lease can't wait.
+        self.descriptors = DatabaseThread("descriptors")
         self.recorder = Recorder(self.id)
         self.lease = Lease(self.id, kind, self.control)
         self.layer = NodeLayer(self.hurry)
@@ -94,6 +96,7 @@ class Node:
         self.pool.stop()
         self.recorder.stop()
         self.control.stop()
+        self.descriptors.stop()
 
     def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` in a task that is kept until it ends; what it raises is logged."""

@@ -120,7 +120,7 @@ class Keeper:
             next_attempt_at=None,
         )
         if self.config.problem:  # which may have gone without a change of the row
-            self.config = await self._node.control.run(with_handler, self.config)
+            self.config = await self._node.descriptors.run(with_handler, self.config)
         if self.config.handler is None:
             self._tell_problem()
             return Outcome(reason=self.config.problem, hopeless=True)

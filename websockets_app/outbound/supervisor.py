@@ -37,7 +37,7 @@ class Supervisor:
         self._leases = Leases(self.node.id, self.node.control, self._lost)
         self._claiming = asyncio.Lock()
         self._room = asyncio.Event()  # set when a keeper has gone: its client may be wanted again
-        self.node.watch(Watcher(self.node.control, self._rows, prepare, self._apply))
+        self.node.watch(Watcher(self.node.descriptors, self._rows, prepare, self._apply))
         self.node.lease.on_reaped.append(self._drop_what_is_lost)
         self.node.on_drained.append(self._leases.flush)
 
