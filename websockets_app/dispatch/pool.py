@@ -117,6 +117,8 @@ def _run(job: _Job) -> _Done:
         close_old_connections()
         return _Done(job.future, job.run(), None)
     except StopIteration as error:  # a future can't carry it
-        return _Done(job.future, None, RuntimeError(f"callback raised StopIteration: {error}"))
+        told = RuntimeError(f"callback raised StopIteration: {error}")
+        told.__cause__ = error
+        return _Done(job.future, None, told)
     except BaseException as error:
         return _Done(job.future, None, error)
