@@ -135,7 +135,7 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
         lines = [_shadow(shadow, whole if shadow.whole else some) for shadow in found.by]
         whole, some = _("Takes every path of %s"), _("Takes some paths of %s")
         lines += [_shadow(shadow, whole if shadow.whole else some) for shadow in found.over]
-        return format_html_join(format_html("<br>"), "{}", [(line,) for line in lines]) or "–"
+        return format_html_join("", "<div>{}</div>", [(line,) for line in lines]) or "–"
 
     @admin.action(permissions=["change"], description=_("Enable selected endpoints"))
     def enable(self, request: HttpRequest, queryset: EndpointQuerySet) -> None:

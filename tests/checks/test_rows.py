@@ -1,0 +1,94 @@
+"""Endpoints and clients that can't do what they say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from pytest_django import Settings
+
+from tests.infrastructure.site import Site
+from websockets_app.checks.rows import check_rows
+from websockets_app.models import Client, Endpoint
+
+pytestmark = pytest.mark.django_db
+
+
+def ids(messages: list[Any]) -> list[str]:
+    return [str(message.id).removeprefix("websockets_app.") for message in messages]
+
+
+def check() -> list[Any]:
+    return check_rows(databases=["default"])
+
+
+def test_rows_that_work_are_fine() -> None:
+    Endpoint.objects.create(endpoint="echo", handler="handlers.echo")
+    Client.objects.create(name="feed", uri="ws://x/", handler="handlers.printer")
+    assert check() == []
+
+
+def test_an_endpoint_whose_handler_is_missing_unless_it_is_disabled() -> None:
+    row = Endpoint.objects.create(endpoint="echo", handler="handlers.nope")
+    (message,) = check()
+    assert (message.id, message.obj) == ("websockets_app.W040", row)
+    assert "handlers.nope" in message.msg
+    Endpoint.objects.all().disable()
+    assert check() == []
+
+
+def test_a_row_whose_engine_is_not_configured() -> None:
+    Endpoint.objects.create(endpoint="echo", handler="handlers.echo", engine="lua")
+    assert ids(check()) == ["W040"]
+
+
+def test_a_path_that_cannot_be_served() -> None:
+    Endpoint.objects.create(endpoint="chat/<nope:x>", handler="handlers.echo")
+    assert ids(check()) == ["W041"]
+
+
+def test_an_endpoint_that_is_never_reached() -> None:
+    Endpoint.objects.create(endpoint="chat/<slug:room>", handler="handlers.room")
+    row = Endpoint.objects.create(endpoint="chat/kitchen", handler="handlers.room")
+    (message,) = check()
+    assert (message.id, message.obj) == ("websockets_app.W042", row)
+
+
+def test_a_client_whose_handler_is_missing_unless_it_is_stopped() -> None:
+    Client.objects.create(name="feed", uri="ws://x/", handler="handlers.nope")
+    assert ids(check()) == ["W043"]
+    Client.objects.all().stop()
+    assert check() == []
+
+
+@pytest.mark.parametrize("databases", [None, [], ["other"]])
+def test_databases_that_were_not_named_are_not_asked(
+    databases: list[str] | None, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(0):
+        assert check_rows(databases=databases) == []
+
+
+def test_a_database_without_tables_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("no such table: websockets_app_endpoint")
+
+    monkeypatch.setattr(Endpoint.objects, "filter", fail)
+    assert check() == []
+
+
+def test_settings_that_are_wrong_are_left_to_their_own_check(settings: Settings) -> None:
+    settings.WEBSOCKETS = ["wrong"]
+    assert check() == []
+
+
+def test_the_command_runs_it_where_a_database_is_named(site: Site) -> None:
+    site.shell("Endpoint.objects.create(endpoint='echo', handler='handlers.nope')")
+    assert "W040" in site.manage("check", "--database", "default").stderr
+    assert "W040" not in site.manage("check").stderr
+
+
+def test_a_row_with_a_problem_does_not_keep_a_site_from_migrating(site: Site) -> None:
+    site.shell("Endpoint.objects.create(endpoint='echo', handler='handlers.nope')")
+    assert "W040" in site.manage("migrate").stderr
