@@ -24,7 +24,7 @@ def receive(connection: ClientConnection) -> Any:
 
 def test_echo_returns_text_and_binary_up_to_the_row_s_limit(demo: Demo) -> None:
     with connect(demo.server.ws("echo"), max_size=None) as connection:
-        for message in ("grüße", "", b"\x00\xff", b"", bytes(15 * MEBIBYTE)):
+        for message in ("grüße", "", b"\x00\xff", bytes(15 * MEBIBYTE)):
             connection.send(message)
             assert connection.recv(timeout=20 * SCALE) == message
 
