@@ -235,8 +235,7 @@ async def test_a_plain_decorator_around_a_coroutine_function_is_understood(
 async def test_may_open_s_answer_is_handed_on(
     dispatch: Dispatch, form: str, answer: object
 ) -> None:
-    dispatcher, _ = dispatch(f"def on_open(): pass
-{form} may_open(): return {answer}")
+    dispatcher, _ = dispatch(f"def on_open(): pass\n{form} may_open(): return {answer}")
     assert await dispatcher.may_open() == answer
 
 
