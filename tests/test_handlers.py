@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.conftest import Demo
@@ -89,5 +90,5 @@ def _connected(uri: str) -> ClientConnection | None:
     """Return a connection, or None while the endpoint isn't served yet."""
     try:
         return connect(uri)
-    except OSError:
+    except InvalidStatus:
         return None
