@@ -50,7 +50,7 @@ def code_on_the_wire(code: int, *, server_sends_reserved_codes: bool) -> int:
     that 1011 arrives as 4011 and nobody mistakes it for a normal end.
     """
     if server_sends_reserved_codes or code == CloseCode.NORMAL or code not in _RESERVED:
-        return code
+        return int(code)  # autobahn, below Daphne, takes no member of an enum
     return code + 3000
 
 
