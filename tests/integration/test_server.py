@@ -74,13 +74,14 @@ async def test_text_and_binary_come_back_and_the_session_has_a_row(
         assert await websocket.recv() == "hello ☃"
         await websocket.send(b"\x00\xff")
         assert await websocket.recv() == b"\x00\xff"
-        await websocket.send("")
-        assert await websocket.recv() == ""
+        for empty in ("", b""):
+            await websocket.send(empty)
+            assert await websocket.recv() == empty
     (row,) = await aeventually(
         lambda: site.rows("SELECT * FROM websockets_app_session WHERE closed_at IS NOT NULL")
     )
     assert (row["close_code"], row["close_cause"]) == (1000, "peer")
-    assert (row["messages_in"], row["messages_out"], row["bytes_in"]) == (3, 3, 11)
+    assert (row["messages_in"], row["messages_out"], row["bytes_in"]) == (4, 4, 11)
     events = site.rows("SELECT kind FROM websockets_app_event WHERE peer != '' ORDER BY id")
     assert [event["kind"] for event in events] == ["open", "close"]
 

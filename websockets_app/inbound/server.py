@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from ..core.close_codes import code_on_the_wire
-from ..dispatch.frames import Frame
-from ..exceptions import InvalidResult
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -42,25 +40,20 @@ def on_the_wire(code: int) -> int:
     return code_on_the_wire(code, server_sends_reserved_codes=sends_reserved_codes())
 
 
-class _EmptyText(str):
-    """An empty text that counts as something."""
+class _EmptyMessage(dict[str, Any]):
+    """An event whose empty message counts as something."""
 
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return True
+    def get(self, key: str, default: Any = None) -> Any:
+        return True if key in self else default
 
 
-def sendable(frame: Frame) -> Frame:
-    """Return an empty frame in a form that the server sends; raise `InvalidResult` without one.
+def with_empty_message(event: dict[str, Any]) -> dict[str, Any]:
+    """Return a `websocket.send` event whose message is empty in a form that is sent.
 
-    Daphne sends only what is true: an empty message, which RFC 6455 allows, would be lost.
+    Daphne asks `get("text")` and `get("bytes")` whether there is something to send, and takes an
+    empty message, which RFC 6455 allows, for nothing. What it sends it reads by `[…]`.
     """
-    if frame or _running_reactor() is None:
-        return frame
-    if isinstance(frame, str):
-        return _EmptyText()
-    raise InvalidResult("Daphne can't send an empty binary message")
+    return event if _running_reactor() is None else _EmptyMessage(event)
 
 
 def before_shutdown(drain: Callable[[], Awaitable[object]]) -> None:

@@ -202,8 +202,9 @@ class InboundSession:
             return SendAnswer.GONE
         size = size_of(frame)
         key = "text" if isinstance(frame, str) else "bytes"
+        event = {"type": "websocket.send", key: frame}
         try:
-            await self._send({"type": "websocket.send", key: frame or server.sendable(frame)})
+            await self._send(event if frame else server.with_empty_message(event))
         except server.PEER_HAS_LEFT as error:
             logger.debug("Session %s: send failed: %r", self.id, error, extra=self.log_extra())
             return SendAnswer.GONE
