@@ -97,7 +97,7 @@ class Recorder:
             except TimeoutError:
                 pass  # nothing hurries: the batch is as old as it may become
             self._collect_now_and_then()
-            if not await self.flush():
+            if not await self.flush(down_to=BATCH_ROWS):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def settle(self) -> None:
@@ -105,14 +105,16 @@ class Recorder:
         if self._mode == "inline":
             await self.flush()
 
-    async def flush(self) -> bool:
-        """Write all that waits; False where the database is away."""
+    async def flush(self, *, down_to: int = -1) -> bool:
+        """Write all that waits, or until fewer than `down_to` rows do; False where none can be."""
         async with self._writing:
             if not self._failing:  # while it is away, losses add up to one gap
                 self._tell_losses()
             while batch := self._take():
                 if not await self._write(batch):
                     return False
+                if max(len(self._buffer), len(self._sessions)) < down_to:
+                    break  # what comes while a batch is written waits for a batch of its own
             return True
 
     def flush_at_exit(self) -> None:
