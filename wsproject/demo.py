@@ -23,7 +23,10 @@ ENDPOINTS: Mapping[str, Mapping[str, Any]] = {
     "echo": {
         "handler": "handlers.echo",
         "description": "Returns what it gets, text and binary.",
+        # Whoever tests a client or a server against it should meet no limit but this one.
         "max_message_size": MAX_MESSAGE_SIZE,
+        "inbox_messages": 1_000_000,
+        "inbox_bytes": 16 * MAX_MESSAGE_SIZE,
     },
     "room/<slug:room>": {
         "handler": "handlers.room",
