@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import connections
 from django.test import Client as Browser
 from django.utils import timezone
 
@@ -28,10 +29,12 @@ async def serving(transactional_db: None) -> AsyncIterator[None]:
     await get_serving()
     yield
     await stop_serving()
+    # Of the thread that runs the asynchronous ORM: PostgreSQL drops no database that is in use.
+    await sync_to_async(connections.close_all)()
 
 
 @pytest.fixture
-async def browser(transactional_db: None) -> Browser:
+async def operator(transactional_db: None) -> Browser:
     user = await User.objects.acreate_superuser("admin")
     opened = Browser()
     await sync_to_async(opened.force_login)(user)
@@ -52,10 +55,10 @@ async def session_row(**conditions: Any) -> Session:
 
 
 @pytest.mark.usefixtures("serving")
-async def test_an_operator_closes_a_session(browser: Browser) -> None:
+async def test_an_operator_closes_a_session(operator: Browser) -> None:
     connection = await connect()
     row = await session_row()
-    response = await aact(browser, "close", row)
+    response = await aact(operator, "close", row)
     assert told(response) == [f"Closed: {row}"]
     closing = await connection.next()
     assert (closing["type"], closing["code"]) == ("websocket.close", 1000)
@@ -66,34 +69,34 @@ async def test_an_operator_closes_a_session(browser: Browser) -> None:
 
 
 @pytest.mark.usefixtures("serving")
-async def test_a_text_is_asked_for_and_sent(browser: Browser) -> None:
+async def test_a_text_is_asked_for_and_sent(operator: Browser) -> None:
     connection = await connect()
     row = await session_row()
-    question = await aact(browser, "send_text", row)
+    question = await aact(operator, "send_text", row)
     assert row.pk in question.content.decode()
-    response = await aact(browser, "send_text", row, text="  Grüße\n")
+    response = await aact(operator, "send_text", row, text="  Grüße\n")
     assert told(response) == [f"Sent to: {row}"]
     assert (await connection.next())["text"] == "  Grüße\n"
     assert await arecorded(row) == ["Sent a text of 8 characters."]
 
 
 @pytest.mark.usefixtures("serving")
-async def test_an_empty_text_is_asked_for_again(browser: Browser) -> None:
+async def test_an_empty_text_is_asked_for_again(operator: Browser) -> None:
     connection = await connect()
     row = await session_row()
-    response = await aact(browser, "send_text", row, text="")
+    response = await aact(operator, "send_text", row, text="")
     assert "This field is required" in response.content.decode()
     assert connection.sent.empty()
 
 
-async def test_what_this_process_does_not_hold_is_told_and_not_recorded(browser: Browser) -> None:
+async def test_what_this_process_does_not_hold_is_told_and_not_recorded(operator: Browser) -> None:
     now = timezone.now()
     shared = {"endpoint_path": "feed", "handler": "h", "path": "/", "opened_at": now}
     elsewhere = await Session.objects.acreate(id="1" * 32, **shared)
     over = await Session.objects.acreate(
         id="2" * 32, closed_at=now, close_cause="peer", close_code=1000, **shared
     )
-    response = await aact(browser, "close", elsewhere, over)
+    response = await aact(operator, "close", elsewhere, over)
     assert told(response) == [
         f"Were closed already: {over}",
         f"Not held by this process: {elsewhere}",
