@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from websockets_app.core.states import Access
 from websockets_app.models import Endpoint
-from websockets_app.models.patterns import route
 
 # The page keeps what it is made of in files of its own, and talks to this site alone.
 CONTENT_SECURITY_POLICY = (
@@ -23,14 +20,13 @@ CONTENT_SECURITY_POLICY = (
 
 def demo(request: HttpRequest) -> HttpResponse:
     """Let a visitor open the endpoints whose *access* lets them in, and talk to them."""
-    response = render(request, "demo.html", {"endpoints": list(_endpoints(request.user))})
+    response = render(request, "demo.html", {"endpoints": _endpoints(request.user)})
     response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     return response
 
 
-def _endpoints(user: AbstractBaseUser | AnonymousUser) -> Iterator[dict[str, Any]]:
-    for endpoint in Endpoint.objects.served().filter(access__in=_levels(user)):
-        yield {"row": endpoint, "route": f"/{route(endpoint.endpoint)}"}
+def _endpoints(user: AbstractBaseUser | AnonymousUser) -> QuerySet[Endpoint]:
+    return Endpoint.objects.served().filter(access__in=_levels(user))
 
 
 def _levels(user: AbstractBaseUser | AnonymousUser) -> list[Access]:

@@ -17,7 +17,7 @@ from ..dispatch.loader import problem_of
 from ..exceptions import InvalidEndpoint
 from ..models import Endpoint, EndpointGroup, Event, Session
 from ..models.endpoint import EndpointQuerySet
-from ..models.patterns import compile_route, route
+from ..models.patterns import compile_route
 from ..models.shadowing import Shadow, shadows_of
 from .base import (
     EVENTS_SHOWN,
@@ -112,8 +112,8 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
 
     @admin.display(description=_("URL"))
     def url(self, obj: Endpoint) -> str:
-        base = getattr(obj, "base_url", "/")
-        return format_html("<code>{}{}</code>", base, route(obj.endpoint))
+        base = getattr(obj, "base_url", "")
+        return format_html("<code>{}{}</code>", base, obj.path)
 
     @admin.display(description=_("handler, problem"), ordering="handler")
     def handler_and_problem(self, obj: Endpoint) -> str:
@@ -161,7 +161,7 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
 
 def _base_url(request: HttpRequest) -> str:
     """Return where a browser that sent this request dials."""
-    return f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}/"
+    return f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}"
 
 
 def _problem(obj: Endpoint) -> str:

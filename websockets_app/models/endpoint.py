@@ -125,6 +125,11 @@ class Endpoint(Descriptor):
     def __str__(self) -> str:
         return self.endpoint
 
+    @property
+    def path(self) -> str:
+        """The path of its URL on this site, with the pattern's captures as they are written."""
+        return "/" + patterns.route(self.endpoint)
+
     def clean(self) -> None:
         super().clean()
         for field in ("subprotocols", "origins"):
