@@ -26,7 +26,7 @@ FORMS = ["def", "async def"]
 
 
 class Target:
-    """A peer as the dispatcher sees one: it keeps what was sent, closed and reported."""
+    """A peer as the dispatcher sees one, and its record: keeps what was sent, closed, reported."""
 
     params = MappingProxyType({"room": "kitchen"})
     user = "tom"
@@ -34,6 +34,7 @@ class Target:
     def __init__(self, handler: Handler, on_handler_error: str = "continue") -> None:
         self.handler = handler
         self.handle: Any = self
+        self.record: Any = self
         self.on_handler_error = on_handler_error
         self.sent: list[Frame] = []
         self.closed_with: list[tuple[int, str, CloseCause]] = []
@@ -45,7 +46,9 @@ class Target:
     async def aclose(self, code: int, reason: str, cause: CloseCause) -> None:
         self.closed_with.append((code, reason, cause))
 
-    def callback_failed(self, callback: str, text: str, trace: str) -> None:
+    def error(self, detail: str) -> None:
+        said, _, trace = detail.partition("\n\n")
+        callback, _, text = said.partition(": ")
         self.failures.append((callback, text, trace))
 
     def log_extra(self) -> dict[str, Any]:

@@ -43,6 +43,14 @@ def may_be_sent(code: int) -> bool:
     return code in CloseCode.__members__.values() and code not in _NEVER_SENT
 
 
+def check_may_be_sent(code: int) -> None:
+    """Raise `ValueError` where no endpoint may put `code` into a close frame."""
+    if not may_be_sent(code):
+        raise ValueError(
+            f"{code} may not be sent; 1000-1003, 1007-1009, 1011-1013 and 3000-4999 may."
+        )
+
+
 def code_on_the_wire(code: int, *, server_sends_reserved_codes: bool) -> int:
     """Return what goes out where `code` is meant.
 

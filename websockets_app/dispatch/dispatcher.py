@@ -16,6 +16,7 @@ from ..core.call import Call, Called, current_call
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, Method, OnHandlerError
 from ..exceptions import MayOpenFailed
+from ..recording.peer_record import PeerRecord
 from .frames import Frame, as_frame
 from .loader import Callback, Handler
 from .pool import SyncPool
@@ -27,13 +28,13 @@ class Target(Called, Protocol):
     """The live peer that callbacks are run for, as its room keeps it."""
 
     handler: Handler
+    record: PeerRecord
 
     @property
     def on_handler_error(self) -> str: ...
 
     async def asend(self, frame: Frame) -> Any: ...
     async def aclose(self, code: int, reason: str, cause: CloseCause) -> Any: ...
-    def callback_failed(self, callback: str, text: str, trace: str) -> None: ...
     def log_extra(self) -> dict[str, Any]: ...
 
 
@@ -122,7 +123,7 @@ class Dispatcher:
 
     def _report(self, callback: Callback, error: BaseException) -> None:
         self._log(callback, error)
-        self._target.callback_failed(callback.name, _text(error), _trace(error))
+        self._target.record.error(f"{callback.name}: {_text(error)}\n\n{_trace(error)}")
 
     def _log(self, callback: Callback, error: BaseException) -> None:
         target = self._target

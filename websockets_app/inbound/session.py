@@ -11,10 +11,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
-from ..core.close_codes import CloseCode, cut_reason, may_be_sent
+from ..core.close_codes import CloseCode, cut_reason
 from ..core.states import CloseCause, SendAnswer
 from ..core.text import tame
 from ..dispatch.dispatcher import Dispatcher
@@ -63,7 +63,6 @@ class InboundSession:
         self._send = send
         self._dispatcher = Dispatcher(self, node.pool)
         self._opened_at = 0.0
-        self._number = 0  # of the callback that runs now, for the sweep to tell two apart
         self._task: asyncio.Task[None] | None = None
         self._waiting = False  # whether that task waits for a message, and may be interrupted
         self._ahead: ReadAhead | None = None
@@ -86,7 +85,7 @@ class InboundSession:
         self._task = asyncio.current_task()
         try:
             await self._accept()
-            await self._busy(self._dispatcher.open())
+            await self._node.peers.attend(self, self._dispatcher.open())
             await self._receive_all()
         except asyncio.CancelledError:
             # Ours (`_interrupt`), or the node's at the end of its patience: in both cases the
@@ -123,7 +122,7 @@ class InboundSession:
                 self._waiting = False
                 message = self._take(event)
             if message is not None:
-                await self._busy(self._dispatcher.message(message))
+                await self._node.peers.attend(self, self._dispatcher.message(message))
 
     async def _next_ahead(self, ahead: ReadAhead) -> Frame | None:
         """Return the next message that was read ahead; None where there is none, or none yet."""
@@ -137,15 +136,6 @@ class InboundSession:
         self._waiting = False
         ahead.arrived.clear()
         return None
-
-    async def _busy(self, callback: Awaitable[None]) -> None:
-        """Await a callback where the node's sweep can see that it runs."""
-        self._number += 1
-        self._node.peers.busy[self] = self._number
-        try:
-            await callback
-        finally:
-            del self._node.peers.busy[self]
 
     async def _finish(self) -> None:
         if self._ahead_task is not None:
@@ -215,8 +205,6 @@ class InboundSession:
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
         """Close the session, and say so to the peer."""
-        if not may_be_sent(code):
-            raise ValueError(f"{code} may not be sent: RFC 6455 allows 1000-1013 and 3000-4999")
         if self.ending is not None:
             return SendAnswer.GONE
         await self._end_and_tell(code, cut_reason(reason), cause)
@@ -279,9 +267,6 @@ class InboundSession:
         self.record.messages = config.record_messages
         if config.handler is not None:
             self.handler = config.handler
-
-    def callback_failed(self, callback: str, text: str, trace: str) -> None:
-        self.record.error(f"{callback}: {text}\n\n{trace}")
 
     def log_extra(self) -> dict[str, Any]:
         return {"endpoint": self.config.endpoint, "session": self.id}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
+from ..core.close_codes import check_may_be_sent
 from ..core.states import CloseCause, Direction, SendAnswer
 from ..dispatch.frames import as_json
 from . import node as nodes
@@ -91,7 +92,11 @@ class PeerHandle:
     def close(
         self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
-        """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes."""
+        """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes.
+
+        Raises `ValueError` for a code that may not be sent.
+        """
+        check_may_be_sent(code)
         return self._wait(lambda peer: peer.aclose(code, reason, cause), "aclose")
 
     async def asend_text(self, text: str) -> SendAnswer:
@@ -110,7 +115,11 @@ class PeerHandle:
     async def aclose(
         self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
-        """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes."""
+        """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes.
+
+        Raises `ValueError` for a code that may not be sent.
+        """
+        check_may_be_sent(code)
         return await self._reach(lambda peer: peer.aclose(code, reason, cause))
 
     def join(self, group: str) -> None:

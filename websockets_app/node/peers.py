@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any, Protocol
 
 from ..core.peer import Peer
@@ -39,10 +40,11 @@ class Peers:
 
     def __init__(self) -> None:
         self.busy: dict[LivePeer, int] = {}
-        """Peers whose handler runs now, each with the number of the message it runs for."""
+        """Peers whose handler runs now, each with a number that no other callback has."""
         self._by_id: dict[str, LivePeer] = {}
         self._groups: defaultdict[str, set[LivePeer]] = defaultdict(set)
         self._memberships: defaultdict[LivePeer, set[str]] = defaultdict(set)
+        self._numbers = itertools.count(1)
         self._seen_busy: dict[LivePeer, int] = {}
 
     def __len__(self) -> int:
@@ -78,8 +80,16 @@ class Peers:
         answers = await asyncio.gather(*(peer.asend(frame) for peer in members))
         return answers.count(SendAnswer.WRITTEN)
 
+    async def attend(self, peer: LivePeer, callback: Awaitable[None]) -> None:
+        """Await a callback of `peer` where the sweep can see that it runs."""
+        self.busy[peer] = next(self._numbers)
+        try:
+            await callback
+        finally:
+            del self.busy[peer]
+
     def sweep(self) -> None:
-        """Let those be watched whose handler still runs for the message of the last sweep."""
+        """Let those be watched whose handler still runs the callback of the last sweep."""
         seen = self._seen_busy
         for peer, number in self.busy.items():
             if seen.get(peer) == number:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from ..core.close_codes import CloseCode, cut_reason, may_be_sent
+from ..core.close_codes import CloseCode, cut_reason
 from ..core.policy import Outcome
 from ..core.states import CloseCause, EventKind, SendAnswer
 from ..dispatch.dispatcher import Dispatcher
@@ -51,8 +51,6 @@ class Connection:
         self.user = None
         self.ending: Ending | None = None
         self.record = node.recorder.of_peer(config.subject, self.id, config.record_messages)
-        self.number = 0
-        """Of the callback that runs or ran last, for others to tell two apart."""
         self._node = node
         self._on_ending = on_ending
         self._dispatcher = Dispatcher(self, node.pool)
@@ -94,7 +92,7 @@ class Connection:
         self._open(socket)
         keepalive = self._node.own(keep_alive(self, socket))
         try:
-            await self._busy(self._dispatcher.open())
+            await self._node.peers.attend(self, self._dispatcher.open())
             await self._receive_all(socket)
         except asyncio.CancelledError:
             # Of the node's, at the end of its patience: on_close still runs.
@@ -129,16 +127,7 @@ class Connection:
                 return
             if not self._ended_here:
                 self.record.received(message, size_of(message))
-                await self._busy(self._dispatcher.message(message))
-
-    async def _busy(self, callback: Awaitable[None]) -> None:
-        """Await a callback where the node's sweep can see that it runs."""
-        self.number += 1
-        self._node.peers.busy[self] = self.number
-        try:
-            await callback
-        finally:
-            del self._node.peers.busy[self]
+                await self._node.peers.attend(self, self._dispatcher.message(message))
 
     async def _finish(self, socket: ClientConnection) -> Ending:
         ending = self._end(CloseCode.ABNORMAL, "", CloseCause.TRANSPORT)
@@ -172,8 +161,6 @@ class Connection:
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
         """Close the connection, and say so to the peer; doesn't wait for its answer."""
-        if not may_be_sent(code):
-            raise ValueError(f"{code} may not be sent: RFC 6455 allows 1000-1013 and 3000-4999")
         if self._socket is None or self.ending is not None:
             return SendAnswer.GONE
         reason = cut_reason(reason)
@@ -207,9 +194,6 @@ class Connection:
         if config.handler is not None:
             self.handler = config.handler
         self.record.event(EventKind.CHANGED, detail=config.reference)
-
-    def callback_failed(self, callback: str, text: str, trace: str) -> None:
-        self.record.error(f"{callback}: {text}\n\n{trace}")
 
     def log_extra(self) -> dict[str, Any]:
         return {"client": self.config.name, "connection": self.id}

@@ -36,7 +36,7 @@ async def keep_alive(connection: Connection, socket: ClientConnection) -> None:
 async def _is_alive(connection: Connection, socket: ClientConnection) -> bool:
     """Ping once, and tell whether the peer may still be there."""
     await asyncio.sleep(connection.config.ping_interval)
-    number = connection.number
+    handled = connection.record.messages_in
     pong = await socket.ping()
     try:
         async with asyncio.timeout(connection.config.ping_timeout):
@@ -44,5 +44,5 @@ async def _is_alive(connection: Connection, socket: ClientConnection) -> bool:
     except TimeoutError:
         # Without a pong that could be read, the silence says nothing. Reading that was stopped
         # and goes on has come with another message for the handler.
-        return connection.number != number or not socket.transport.is_reading()
+        return connection.record.messages_in != handled or not socket.transport.is_reading()
     return True
