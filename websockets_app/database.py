@@ -32,12 +32,15 @@ class DatabaseThread:
         self._name = f"websockets-{name}"
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `unit` in the thread and return what it returns."""
         work = partial(unit, *args, **kwargs)
         if app_settings.RECORDING == "inline":
             return await sync_to_async(work, thread_sensitive=True)()
+        if self._stopped:
+            raise RuntimeError(f"The thread {self._name} has stopped.")
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
@@ -47,6 +50,7 @@ class DatabaseThread:
 
     def stop(self) -> None:
         """Let the thread end once it has done what it was asked before, without waiting for it."""
+        self._stopped = True
         self._jobs.put(None)
 
     def _work(self) -> None:
