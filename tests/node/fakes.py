@@ -1,0 +1,47 @@
+"""A live peer that keeps what is sent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from websockets_app.core.states import CloseCause, Direction, SendAnswer
+from websockets_app.dispatch.frames import Frame
+from websockets_app.node.handles import PeerHandle
+
+
+class Handle(PeerHandle):
+    """A handle of no particular direction."""
+
+    __slots__ = ()
+
+    direction = Direction.IN
+
+
+class KeepingPeer:
+    """A peer as its node knows one, without a socket."""
+
+    def __init__(self, name: str) -> None:
+        self.id = name
+        self.handle: Any = Handle(name)
+        self.params: Mapping[str, Any] = {"room": "kitchen"}
+        self.user: Any = "tom"
+        self.closed = False
+        self.sent: list[Frame] = []
+        self.closed_with: tuple[int, str, CloseCause] | None = None
+        self.watched = 0
+
+    async def asend(self, frame: Frame) -> SendAnswer:
+        if self.closed:
+            return SendAnswer.GONE
+        self.sent.append(frame)
+        return SendAnswer.WRITTEN
+
+    async def aclose(
+        self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
+    ) -> SendAnswer:
+        self.closed, self.closed_with = True, (code, reason, cause)
+        return SendAnswer.WRITTEN
+
+    def watch(self) -> None:
+        self.watched += 1

@@ -1,0 +1,116 @@
+"""The live peers of a node: by id and by group, and those that are busy."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.node.fakes import KeepingPeer
+from websockets_app.node.peers import Peers
+
+
+@pytest.fixture
+def peers() -> Peers:
+    return Peers()
+
+
+@pytest.fixture
+def tom(peers: Peers) -> KeepingPeer:
+    return added(peers, "tom")
+
+
+def added(peers: Peers, name: str) -> KeepingPeer:
+    peer = KeepingPeer(name)
+    peers.add(peer)
+    return peer
+
+
+def test_a_peer_is_found_by_its_id_until_it_goes(peers: Peers, tom: KeepingPeer) -> None:
+    assert peers.get("tom") is tom
+    assert [*peers] == [tom]
+    assert len(peers) == 1
+    peers.discard(tom)
+    peers.discard(tom)
+    assert peers.get("tom") is None
+    assert len(peers) == 0
+
+
+def test_peers_may_come_and_go_while_they_are_counted_over(peers: Peers, tom: KeepingPeer) -> None:
+    for peer in peers:
+        peers.discard(peer)
+        added(peers, "jerry")
+    assert len(peers) == 1
+
+
+async def test_a_message_to_a_group_reaches_its_members_once(
+    peers: Peers, tom: KeepingPeer
+) -> None:
+    jerry, stranger = added(peers, "jerry"), added(peers, "stranger")
+    for peer in (tom, jerry, tom):
+        peers.join(peer, "room 🏠")
+    assert await peers.fan_out("room 🏠", "hello") == 2
+    assert (tom.sent, jerry.sent, stranger.sent) == (["hello"], ["hello"], [])
+
+
+async def test_a_member_that_left_hears_nothing(peers: Peers, tom: KeepingPeer) -> None:
+    peers.join(tom, "room")
+    peers.leave(tom, "room")
+    peers.leave(tom, "room")
+    peers.leave(tom, "never joined")
+    assert await peers.fan_out("room", "hello") == 0
+
+
+async def test_a_peer_that_goes_leaves_all_its_groups(peers: Peers, tom: KeepingPeer) -> None:
+    for group in ("kitchen", "attic"):
+        peers.join(tom, group)
+    peers.discard(tom)
+    assert await peers.fan_out("kitchen", "hello") == 0
+    assert not peers._groups
+    assert not peers._memberships
+
+
+async def test_a_peer_that_is_gone_joins_nothing_and_leaves_no_trace(
+    peers: Peers, tom: KeepingPeer
+) -> None:
+    peers.discard(tom)
+    peers.join(tom, "room")
+    peers.leave(tom, "room")
+    assert await peers.fan_out("room", "hello") == 0
+    assert not peers._groups
+    assert not peers._memberships
+
+
+async def test_a_member_whose_socket_is_closed_is_not_counted(
+    peers: Peers, tom: KeepingPeer
+) -> None:
+    jerry = added(peers, "jerry")
+    for peer in (tom, jerry):
+        peers.join(peer, "room")
+    jerry.closed = True
+    assert await peers.fan_out("room", "hello") == 1
+
+
+async def test_an_unknown_group_has_nobody(peers: Peers) -> None:
+    assert await peers.fan_out("nobody", "hello") == 0
+    assert not peers._groups
+
+
+def test_a_peer_is_watched_that_is_busy_with_the_same_message_at_two_sweeps(
+    peers: Peers, tom: KeepingPeer
+) -> None:
+    peers.busy[tom] = 1
+    peers.sweep()
+    assert tom.watched == 0
+    peers.sweep()
+    assert tom.watched == 1
+
+
+def test_a_peer_that_is_busy_with_one_message_after_another_is_not_watched(
+    peers: Peers, tom: KeepingPeer
+) -> None:
+    for number in range(5):
+        peers.busy[tom] = number
+        peers.sweep()
+    del peers.busy[tom]
+    peers.sweep()
+    peers.sweep()
+    assert tom.watched == 0
