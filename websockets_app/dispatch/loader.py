@@ -69,13 +69,17 @@ def load(engine: str, name: str) -> Handler:
     return Handler(reference=name, engine=engine, **callbacks)
 
 
+def load_or_problem(engine: str, name: str) -> tuple[Handler | None, str]:
+    """Return the handler and an empty string, or None and why it can't serve, in words."""
+    try:
+        return load(engine, name), ""
+    except (HandlerProblem, ConfigurationError) as problem:
+        return None, str(problem)
+
+
 def problem_of(engine: str, name: str) -> str:
     """Return why the handler can't serve, or an empty string."""
-    try:
-        load(engine, name)
-    except (HandlerProblem, ConfigurationError) as problem:
-        return str(problem)
-    return ""
+    return load_or_problem(engine, name)[1]
 
 
 def _callback(module: str, name: str, function: Callable[..., Any]) -> Callback:

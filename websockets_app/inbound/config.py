@@ -9,8 +9,8 @@ from functools import cached_property
 from django.urls.resolvers import RoutePattern
 
 from ..core.states import Access
-from ..dispatch.loader import Handler, load
-from ..exceptions import ConfigurationError, HandlerProblem, InvalidEndpoint
+from ..dispatch.loader import Handler, load_or_problem
+from ..exceptions import InvalidEndpoint
 from ..models import Endpoint
 from ..models.patterns import compile_route
 from ..recording.facts import Subject
@@ -61,7 +61,9 @@ class EndpointConfig:
 
 def prepare(row: Endpoint) -> EndpointConfig:
     """Return `row` with its handler loaded: blocking, for a database thread."""
-    handler, problem = _handler(row)
+    handler, problem = load_or_problem(row.engine, row.handler)
+    if problem:
+        logger.warning("Endpoint %s: %s", row.endpoint, problem, extra={"endpoint": row.endpoint})
     return EndpointConfig(
         id=row.pk,
         endpoint=row.endpoint,
@@ -80,11 +82,3 @@ def prepare(row: Endpoint) -> EndpointConfig:
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,
     )
-
-
-def _handler(row: Endpoint) -> tuple[Handler | None, str]:
-    try:
-        return load(row.engine, row.handler), ""
-    except (HandlerProblem, ConfigurationError) as problem:
-        logger.warning("Endpoint %s: %s", row.endpoint, problem, extra={"endpoint": row.endpoint})
-        return None, str(problem)

@@ -130,9 +130,6 @@ class Client(Descriptor):
         super().clean()
         if not self.uri.startswith(("ws://", "wss://")):
             raise ValidationError({"uri": _("Write a URI that starts with ws:// or wss://.")})
-        names = self.subprotocols
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValidationError({"subprotocols": _("Write a JSON list of strings.")})
         headers = self.headers
         if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
             raise ValidationError({"headers": _("Write a JSON object of strings.")})

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
 from django.db.models import Count, OuterRef, Subquery, Sum
@@ -149,6 +150,16 @@ class Descriptor(models.Model):
             using=using,
             update_fields=update_fields,
         )
+
+    def clean(self) -> None:
+        super().clean()
+        self.check_strings("subprotocols")
+
+    def check_strings(self, field: str) -> None:
+        """Raise `ValidationError` where the JSON of `field` is no list of strings."""
+        value = getattr(self, field)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValidationError({field: _("Write a JSON list of strings.")})
 
     @classmethod
     def touch(cls, keys: Sequence[int], using: str) -> None:

@@ -132,10 +132,7 @@ class Endpoint(Descriptor):
 
     def clean(self) -> None:
         super().clean()
-        for field in ("subprotocols", "origins"):
-            value = getattr(self, field)
-            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise ValidationError({field: _("Write a JSON list of strings.")})
+        self.check_strings("origins")
         if self.permission and "." not in self.permission:
             raise ValidationError({"permission": _("Write it as app_label.codename.")})
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..core.policy import Backoff, Traits
-from ..dispatch.loader import Handler, load
-from ..exceptions import ConfigurationError, HandlerProblem
+from ..dispatch.loader import Handler, load_or_problem
 from ..models import Client
 from ..recording.facts import Subject
 from . import tls
@@ -106,11 +105,8 @@ def prepare(row: Client) -> ClientConfig:
 
 def with_handler(config: ClientConfig) -> ClientConfig:
     """Return `config` with its handler loaded, or with the problem why not. Blocking."""
-    try:
-        handler = load(config.engine, config.reference)
-    except (HandlerProblem, ConfigurationError) as problem:
-        return replace(config, handler=None, problem=str(problem))
-    return replace(config, handler=handler, problem="")
+    handler, problem = load_or_problem(config.engine, config.reference)
+    return replace(config, handler=handler, problem=problem)
 
 
 def _problem_of_values(row: Client) -> str:
