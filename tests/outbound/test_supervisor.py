@@ -95,6 +95,19 @@ async def test_a_failed_client_tries_again_when_its_row_is_saved(
     await supervised.wait_for("open")
 
 
+async def test_a_row_with_values_that_no_form_would_take_fails_and_never_dials(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    guests = Guests()
+    client = await supervised.add(await make_peer(guests), make_handler(), headers=["X-Token"])
+    row = await supervised.wait_for("failed")
+    assert row.reason == "Its headers are no JSON object."
+    assert guests.ever == 0
+    client.headers = {}
+    await client.asave()
+    await supervised.wait_for("open")
+
+
 async def test_a_stopped_client_does_not_wait_for_its_backoff(
     supervised: Supervised, make_handler: MakeHandler, unused_tcp_port: int
 ) -> None:

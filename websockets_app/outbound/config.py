@@ -23,6 +23,8 @@ class ClientConfig:
     engine: str
     reference: str
     handler: Handler | None
+    flaw: str
+    """What no attempt can mend, only a change of the row; part of `problem`."""
     problem: str
     """Why it can't connect, in words for the operator; empty where it can."""
     headers: tuple[tuple[str, str], ...]
@@ -69,7 +71,6 @@ class ClientConfig:
 
 def prepare(row: Client) -> ClientConfig:
     """Return `row` with its handler loaded: blocking, for a database thread."""
-    problem = _problem_of_values(row)
     headers = row.headers if isinstance(row.headers, dict) else {}
     names = row.subprotocols if isinstance(row.subprotocols, list) else []
     config = ClientConfig(
@@ -79,7 +80,8 @@ def prepare(row: Client) -> ClientConfig:
         engine=row.engine,
         reference=row.handler,
         handler=None,
-        problem=problem,
+        flaw=_flaw(row),
+        problem="",
         headers=tuple((name, str(value)) for name, value in headers.items()),
         subprotocols=tuple(str(name) for name in names),
         origin=row.origin,
@@ -100,16 +102,18 @@ def prepare(row: Client) -> ClientConfig:
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,
     )
-    return config if problem else with_handler(config)
+    return with_handler(config)
 
 
 def with_handler(config: ClientConfig) -> ClientConfig:
     """Return `config` with its handler loaded, or with the problem why not. Blocking."""
+    if config.flaw:
+        return replace(config, problem=config.flaw)
     handler, problem = load_or_problem(config.engine, config.reference)
     return replace(config, handler=handler, problem=problem)
 
 
-def _problem_of_values(row: Client) -> str:
+def _flaw(row: Client) -> str:
     """Return what is wrong with values that didn't come through a form, or an empty string."""
     if not isinstance(row.headers, dict):
         return "Its headers are no JSON object."
