@@ -482,6 +482,40 @@ async def test_a_change_of_the_description_alone_disturbs_nobody(serve: Serve) -
     await connection.ended()
 
 
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"handler": "handlers.nowhere"}, "No module 'handlers.nowhere'."),
+        ({"handler": "os.path"}, "'os.path' may not be imported"),
+        ({"origins": "*"}, "Its origins are no JSON list."),
+        ({"subprotocols": "v1"}, "Its subprotocols are no JSON list."),
+    ],
+    ids=["missing", "not allowed", "origins", "subprotocols"],
+)
+async def test_a_row_that_can_not_serve_is_recorded_refuses_and_leaves_the_others_alone(
+    serve: Serve, fields: dict[str, Any], problem: str
+) -> None:
+    serving = await serve(
+        broken={"handler": "handlers.echo", **fields}, echo={"handler": "handlers.echo"}
+    )
+    refused = await refusal_of(Connection("broken", headers=[("origin", "https://evil.example")]))
+    assert refused == {"type": "websocket.close"}
+    assert (await Connection("echo").connect())["type"] == "websocket.accept"
+    await flushed(serving)
+    about = Event.objects.filter(name="broken").order_by("id")
+    (told, why) = [event async for event in about]
+    assert (told.kind, why.kind) == ("problem", "refused")
+    assert told.detail.startswith(problem)
+    assert told.detail in why.detail
+
+
+async def test_a_path_that_can_not_be_served_is_recorded(serve: Serve) -> None:
+    serving = await serve(**{"a//b": {"handler": "handlers.echo"}})
+    await flushed(serving)
+    told = await Event.objects.aget(kind="problem")
+    assert "no empty part" in told.detail
+
+
 async def test_members_of_a_group_hear_a_broadcast_until_they_leave(
     serve: Serve, write_handler: WriteHandler
 ) -> None:

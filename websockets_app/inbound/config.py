@@ -61,7 +61,7 @@ class EndpointConfig:
 
 def prepare(row: Endpoint) -> EndpointConfig:
     """Return `row` with its handler loaded: blocking, for a database thread."""
-    handler, problem = load_or_problem(row.engine, row.handler)
+    handler, problem = _handler(row)
     if problem:
         logger.warning("Endpoint %s: %s", row.endpoint, problem, extra={"endpoint": row.endpoint})
     return EndpointConfig(
@@ -72,8 +72,8 @@ def prepare(row: Endpoint) -> EndpointConfig:
         access=row.access,
         permission=row.permission,
         groups=frozenset(group.pk for group in row.groups.all()),
-        subprotocols=tuple(row.subprotocols),
-        origins=tuple(row.origins),
+        subprotocols=_strings(row.subprotocols),
+        origins=_strings(row.origins),
         allow_missing_origin=row.allow_missing_origin,
         max_message_size=row.max_message_size,
         inbox_messages=row.inbox_messages,
@@ -82,3 +82,31 @@ def prepare(row: Endpoint) -> EndpointConfig:
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,
     )
+
+
+def problem_of(row: Endpoint) -> str:
+    """Return why `row` can't serve, in words for the operator, or an empty string. Blocking."""
+    return _handler(row)[1]
+
+
+def _handler(row: Endpoint) -> tuple[Handler | None, str]:
+    """Return the handler, or None and why the row can't serve, its values looked at first."""
+    if flaw := _flaw(row):
+        return None, flaw
+    return load_or_problem(row.engine, row.handler)
+
+
+def _flaw(row: Endpoint) -> str:
+    """Return what is wrong with values that didn't come through a form, or an empty string."""
+    for name in ("subprotocols", "origins"):
+        if not isinstance(getattr(row, name), list):
+            return f"Its {name} are no JSON list."
+    try:
+        compile_route(row.endpoint)
+    except InvalidEndpoint as error:
+        return str(error)
+    return ""
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
