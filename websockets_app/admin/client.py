@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -15,19 +14,18 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import ClientState, Desired, NodeKind, NodeState
-from ..dispatch.loader import problem_of
 from ..models import Client, ClientRuntime, Event, Node, OutboxMessage
 from ..models.client import ClientQuerySet
+from ..outbound.config import problem_of
 from ..outbound.credentials import redacted
-from .base import EVENTS_SHOWN, WebsocketsAdmin, badge, cut, exact_time, shown_problem
-from .forms import DescriptorForm
+from .base import EVENTS_SHOWN, badge, cut, exact_time, shown_problem
+from .descriptor import DescriptorAdmin
 
 
 @admin.register(Client)
-class ClientAdmin(WebsocketsAdmin[Client]):
+class ClientAdmin(DescriptorAdmin[Client]):
     """Clients can be run and stopped; what their runner knows is shown."""
 
-    form = DescriptorForm
     list_display = (
         "name",
         "redacted_uri",
@@ -114,12 +112,6 @@ class ClientAdmin(WebsocketsAdmin[Client]):
             self.message_user(request, text, messages.WARNING)
         return super().changelist_view(request, extra_context)
 
-    def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if problem := problem_of(obj.engine, obj.handler):
-            text = gettext("Saved, but its handler can't serve: %(problem)s")
-            self.message_user(request, text % {"problem": problem}, messages.WARNING)
-
     @admin.display(description=_("URI"), ordering="uri")
     def redacted_uri(self, obj: Client) -> str:
         return redacted(obj.uri)
@@ -140,7 +132,7 @@ class ClientAdmin(WebsocketsAdmin[Client]):
 
     @admin.display(description=_("problem"))
     def problem(self, obj: Client) -> str:
-        return shown_problem(problem_of(obj.engine, obj.handler))
+        return shown_problem(problem_of(obj))
 
     @admin.display(description=_("runner's report"))
     def runtime_table(self, obj: Client) -> str:
@@ -155,24 +147,17 @@ class ClientAdmin(WebsocketsAdmin[Client]):
 
     @admin.action(permissions=["change"], description=_("Run selected clients"))
     def run(self, request: HttpRequest, queryset: ClientQuerySet) -> None:
-        self._want(request, queryset, Desired.RUN)
+        done, idle = gettext("To run"), gettext("Nothing to change")
+        self.turn(
+            request, queryset, ClientQuerySet.run, "desired", Desired.RUN, done=done, idle=idle
+        )
 
     @admin.action(permissions=["change"], description=_("Stop selected clients"))
     def stop(self, request: HttpRequest, queryset: ClientQuerySet) -> None:
-        self._want(request, queryset, Desired.STOP)
-
-    def _want(self, request: HttpRequest, queryset: ClientQuerySet, desired: Desired) -> None:
-        rows = list(queryset)
-        changed = [row for row in rows if row.desired != desired]
-        chosen = Client.objects.filter(pk__in=[row.pk for row in changed])
-        want = chosen.run if desired is Desired.RUN else chosen.stop
-        with transaction.atomic(using=chosen.db):
-            want()
-            self.record_change(request, changed, [{"changed": {"fields": ["Desired"]}}])
-        done = gettext("To run") if desired is Desired.RUN else gettext("To stop")
-        idle = gettext("Nothing to change")
-        self.tell(request, done, changed, messages.SUCCESS)
-        self.tell(request, idle, [row for row in rows if row not in changed], messages.INFO)
+        done, idle = gettext("To stop"), gettext("Nothing to change")
+        self.turn(
+            request, queryset, ClientQuerySet.stop, "desired", Desired.STOP, done=done, idle=idle
+        )
 
 
 def _runtime(obj: Client) -> ClientRuntime:

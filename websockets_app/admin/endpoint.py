@@ -5,30 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from django.contrib import admin, messages
-from django.db import transaction
+from django.contrib import admin
 from django.db.models import Value
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..dispatch.loader import problem_of
-from ..exceptions import InvalidEndpoint
+from ..inbound.config import problem_of
 from ..models import Endpoint, EndpointGroup, Event, Session
 from ..models.endpoint import EndpointQuerySet
-from ..models.patterns import compile_route
 from ..models.shadowing import Shadow, shadows_of
 from .base import (
     EVENTS_SHOWN,
     TabularInline,
-    WebsocketsAdmin,
     change_link,
     changelist_url,
     shown_problem,
 )
+from .descriptor import DescriptorAdmin
 from .filters import OPEN
-from .forms import DescriptorForm
 from .last_event import last_event
 
 
@@ -42,10 +38,9 @@ class EndpointGroupInline(TabularInline[EndpointGroup, Endpoint]):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(WebsocketsAdmin[Endpoint]):
+class EndpointAdmin(DescriptorAdmin[Endpoint]):
     """What is saved here is live in every process within a second."""
 
-    form = DescriptorForm
     inlines = (EndpointGroupInline,)
     list_display = (
         "endpoint",
@@ -98,12 +93,6 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
     def events_query(self, obj: Endpoint) -> Mapping[str, str]:
         return {"endpoint_id": str(obj.pk)}
 
-    def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if problem := problem_of(obj.engine, obj.handler):
-            text = gettext("Saved, but its handler can't serve: %(problem)s")
-            self.message_user(request, text % {"problem": problem}, messages.WARNING)
-
     @admin.display(description=_("open"), ordering="open_sessions")
     def sessions_open(self, obj: Endpoint) -> str:
         number = getattr(obj, "open_sessions", 0)
@@ -117,7 +106,7 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
 
     @admin.display(description=_("handler, problem"), ordering="handler")
     def handler_and_problem(self, obj: Endpoint) -> str:
-        problem = _problem(obj)
+        problem = problem_of(obj)
         return (
             format_html("{}<br>{}", obj.handler, shown_problem(problem))
             if problem
@@ -126,7 +115,7 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
 
     @admin.display(description=_("problem"))
     def problem(self, obj: Endpoint) -> str:
-        return shown_problem(_problem(obj))
+        return shown_problem(problem_of(obj))
 
     @admin.display(description=_("shared paths"))
     def shadows(self, obj: Endpoint) -> str:
@@ -139,38 +128,22 @@ class EndpointAdmin(WebsocketsAdmin[Endpoint]):
 
     @admin.action(permissions=["change"], description=_("Enable selected endpoints"))
     def enable(self, request: HttpRequest, queryset: EndpointQuerySet) -> None:
-        self._switch(request, queryset, enabled=True)
+        done, idle = gettext("Enabled"), gettext("Was enabled already")
+        self.turn(
+            request, queryset, EndpointQuerySet.enable, "enabled", True, done=done, idle=idle
+        )
 
     @admin.action(permissions=["change"], description=_("Disable selected endpoints"))
     def disable(self, request: HttpRequest, queryset: EndpointQuerySet) -> None:
-        self._switch(request, queryset, enabled=False)
-
-    def _switch(self, request: HttpRequest, queryset: EndpointQuerySet, *, enabled: bool) -> None:
-        rows = list(queryset)
-        changed = [row for row in rows if row.enabled != enabled]
-        chosen = Endpoint.objects.filter(pk__in=[row.pk for row in changed])
-        switch = chosen.enable if enabled else chosen.disable
-        with transaction.atomic(using=chosen.db):
-            switch()
-            self.record_change(request, changed, [{"changed": {"fields": ["Enabled"]}}])
-        done = gettext("Enabled") if enabled else gettext("Disabled")
-        idle = gettext("Was enabled already") if enabled else gettext("Was disabled already")
-        self.tell(request, done, changed, messages.SUCCESS)
-        self.tell(request, idle, [row for row in rows if row not in changed], messages.INFO)
+        done, idle = gettext("Disabled"), gettext("Was disabled already")
+        self.turn(
+            request, queryset, EndpointQuerySet.disable, "enabled", False, done=done, idle=idle
+        )
 
 
 def _base_url(request: HttpRequest) -> str:
     """Return where a browser that sent this request dials."""
     return f"{'wss' if request.is_secure() else 'ws'}://{request.get_host()}"
-
-
-def _problem(obj: Endpoint) -> str:
-    """Return why a row can't serve: its handler, or its path."""
-    try:
-        compile_route(obj.endpoint)
-    except InvalidEndpoint as error:
-        return str(error)
-    return problem_of(obj.engine, obj.handler)
 
 
 def _shadow(shadow: Shadow, words: Any) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..core.policy import Backoff, Traits
-from ..dispatch.loader import Handler, load_or_problem
+from ..dispatch import loader
+from ..dispatch.loader import Handler
 from ..models import Client
 from ..recording.facts import Subject
 from . import tls
@@ -109,8 +110,13 @@ def with_handler(config: ClientConfig) -> ClientConfig:
     """Return `config` with its handler loaded, or with the problem why not. Blocking."""
     if config.flaw:
         return replace(config, problem=config.flaw)
-    handler, problem = load_or_problem(config.engine, config.reference)
+    handler, problem = loader.load_or_problem(config.engine, config.reference)
     return replace(config, handler=handler, problem=problem)
+
+
+def problem_of(row: Client) -> str:
+    """Return why `row` can't connect, in words for the operator, or an empty string. Blocking."""
+    return _flaw(row) or loader.problem_of(row.engine, row.handler)
 
 
 def _flaw(row: Client) -> str:
