@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 GROUP: Final = "websockets_app.nodes"
 NUDGE: Final = "websockets_app.nudge"
 RETRY_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 2.0
+"""How long a layer may take: its client would by itself try for much longer to reach a server."""
 
 
 class NodeLayer:
@@ -48,8 +50,7 @@ class NodeLayer:
         if self._layer is None or not self.channel:
             return
         try:
-            await self._layer.group_add(GROUP, self.channel)
-            self._failing = False
+            await self._enter()
         except Exception as error:
             self._complain(error)
 
@@ -58,14 +59,20 @@ class NodeLayer:
         if self._layer is None:
             return
         try:
-            await self._layer.group_send(GROUP, {"type": NUDGE})
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._layer.group_send(GROUP, {"type": NUDGE})
         except Exception as error:
             self._complain(error)
 
     async def _join(self) -> None:
         assert self._layer is not None
         self.channel = await self._layer.new_channel()
-        await self._layer.group_add(GROUP, self.channel)
+        await self._enter()
+
+    async def _enter(self) -> None:
+        assert self._layer is not None
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._layer.group_add(GROUP, self.channel)
         self._failing = False
 
     def _take(self, message: dict[str, object]) -> None:

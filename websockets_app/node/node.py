@@ -67,7 +67,9 @@ class Node:
             await self._try("read the descriptors", watcher.poll)
         self.begin(self.recorder.run())
         self.begin(self.layer.listen())
-        self.begin(repeat(self._heartbeat, app_settings.HEARTBEAT_INTERVAL))
+        self.begin(repeat(self.lease.beat, app_settings.HEARTBEAT_INTERVAL))
+        # Beside the lease, which must not wait for a layer that doesn't answer.
+        self.begin(repeat(self.layer.keep, app_settings.HEARTBEAT_INTERVAL))
         self.begin(repeat(self._sweep, SWEEP_SECONDS))
         self.begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
         for watcher in self._watchers:
@@ -125,10 +127,6 @@ class Node:
         """Let the watchers of every node look now."""
         self.hurry()
         self.own(self.layer.nudge())
-
-    async def _heartbeat(self) -> None:
-        await self.lease.beat()
-        await self.layer.keep()
 
     async def _sweep(self) -> None:
         self.peers.sweep()

@@ -1,0 +1,315 @@
+"""Nodes hurry each other over the channel layer: only that; whatever fails there is noticed later.
+
+On a real Valkey.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+import redis
+from channels.layers import channel_layers, get_channel_layer
+from channels_redis.core import RedisChannelLayer
+from django.db import connection
+from django.db.models import QuerySet
+from pytest_django import Settings
+
+from tests.infrastructure.ports import free_port
+from tests.infrastructure.valkey import running_valkey
+from tests.infrastructure.waiting import aeventually
+from tests.node.conftest import MakeNode
+from websockets_app.models import Endpoint
+from websockets_app.models import Node as NodeRow
+from websockets_app.node import layer as layers
+from websockets_app.node.layer import GROUP, NUDGE, NodeLayer
+from websockets_app.node.watcher import Change, Watcher
+
+IDLE_SECONDS = 7.0
+"""Longer than the blocking pop of the layer, and than the default timeout of redis-py 8."""
+
+
+class Listening:
+    """A node's layer that listens, and how often it was nudged."""
+
+    def __init__(self) -> None:
+        self.nudged = 0
+        self.layer = NodeLayer(self._nudge)
+        self.task = asyncio.create_task(self.layer.listen())
+
+    def _nudge(self) -> None:
+        self.nudged += 1
+
+
+Listen = Callable[[], Any]
+
+
+def use_layer(settings: Settings, url: str, **options: Any) -> None:
+    """Configure the layer of the demo site, with a prefix of the test's own."""
+    host = {"address": url, "socket_timeout": None, **options}
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "CONFIG": {"hosts": [host], "prefix": uuid4().hex},
+        },
+    }
+
+
+@pytest.fixture
+async def listen() -> AsyncIterator[Listen]:
+    """Start layers that listen; they end with the test, and so do the connections."""
+    started: list[Listening] = []
+
+    async def start() -> Listening:
+        started.append(Listening())
+        await aeventually(lambda: started[-1].layer.channel or started[-1].task.done())
+        return started[-1]
+
+    yield start
+    for listening in started:
+        listening.task.cancel()
+    await asyncio.gather(*(listening.task for listening in started), return_exceptions=True)
+    for listening in started:
+        if isinstance(listening.layer._layer, RedisChannelLayer):
+            await listening.layer._layer.close_pools()
+
+
+@pytest.fixture
+def valkey_layer(settings: Settings, valkey_url: str) -> None:
+    use_layer(settings, valkey_url)
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_nudge_reaches_every_other_node_at_once(listen: Listen) -> None:
+    first, second, third = [await listen() for _ in range(3)]
+    await first.layer.nudge()
+    await aeventually(lambda: second.nudged and third.nudged, timeout=1.0, every=0.005)
+    assert (second.nudged, third.nudged) == (1, 1)
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_nudge_lets_another_node_look_long_before_its_poll(
+    make_node: MakeNode, listen: Listen, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {"POLL_INTERVAL": 3600.0}
+    changes: list[Change[str]] = []
+
+    async def apply(change: Change[str]) -> None:
+        changes.append(change)
+
+    node, elsewhere = make_node(), await listen()
+    node.watch(Watcher(node.descriptors, Endpoint.objects.served, lambda row: row.handler, apply))
+    await node.start()
+    await aeventually(lambda: node.layer.channel)
+    # What no signal of this process tells, since it comes from another one:
+    rows = [Endpoint(endpoint="echo", handler="handlers.echo", revision=1)]
+    await asyncio.to_thread(_insert_silently, rows)
+    assert len(changes) == 1
+    await elsewhere.layer.nudge()
+    await aeventually(lambda: len(changes) == 2, timeout=2.0)
+    await node.stop()
+    await cast("RedisChannelLayer", node.layer._layer).close_pools()
+
+
+def _insert_silently(rows: list[Endpoint]) -> None:
+    QuerySet(Endpoint).bulk_create(rows)
+    connection.close()
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_an_emptied_valkey_is_healed_by_the_next_heartbeat(
+    listen: Listen, valkey_url: str
+) -> None:
+    first, second = await listen(), await listen()
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    await first.layer.nudge()
+    await second.layer.keep()
+    await first.layer.nudge()
+    await aeventually(lambda: second.nudged, timeout=1.0)
+    assert second.nudged == 1  # the first one went nowhere
+
+
+@pytest.mark.usefixtures("valkey_layer")
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "websocket.close"},
+        {"type": "websockets_app.unknown"},
+        {"type": "chat.message", "text": "hello"},
+        {"no": "type"},
+    ],
+)
+async def test_a_foreign_message_is_dropped_and_counted_and_the_next_nudge_comes_through(
+    listen: Listen, message: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    node = await listen()
+    channel_layer = get_channel_layer()
+    assert channel_layer is not None
+    await channel_layer.send(node.layer.channel, message)
+    await channel_layer.group_send(GROUP, message)
+    await aeventually(lambda: node.layer.dropped == 2)
+    assert node.nudged == 0
+    assert "isn't ours" in caplog.text
+    assert "hello" not in caplog.text
+    await node.layer.nudge()
+    await aeventually(lambda: node.nudged == 1)
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_flood_of_nudges_breaks_nothing_and_the_last_is_not_lost(listen: Listen) -> None:
+    first, second = await listen(), await listen()
+    for _ in range(300):
+        await first.layer.nudge()
+    await aeventually(lambda: second.nudged >= 100)
+    await aeventually(lambda: _is_heard(first, second))
+
+
+async def _is_heard(first: Listening, second: Listening) -> bool:
+    before = second.nudged
+    await first.layer.nudge()
+    await aeventually(lambda: second.nudged > before)
+    return True
+
+
+async def test_a_valkey_that_goes_away_and_comes_back_is_joined_again(
+    listen: Listen,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.05)
+    port = free_port()
+    with running_valkey(port) as url:
+        use_layer(settings, url)
+        first, second = await listen(), await listen()
+    await first.layer.nudge()  # raises nothing
+    await second.layer.keep()
+    await aeventually(lambda: first.layer._failing and second.layer._failing)
+    assert caplog.text.count("The channel layer fails") == 2
+    with running_valkey(port):
+        await aeventually(lambda: _are_healed(first, second))
+        await first.layer.nudge()
+        await aeventually(lambda: second.nudged)
+
+
+async def _are_healed(*nodes: Listening) -> bool:
+    """Let the nodes' heartbeats come; tell whether they reach the layer."""
+    for node in nodes:
+        await node.layer.keep()
+    return not any(node.layer._failing for node in nodes)
+
+
+async def test_a_valkey_that_is_away_from_the_beginning_is_joined_when_it_comes(
+    listen: Listen, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.05)
+    port = free_port()
+    use_layer(settings, f"redis://127.0.0.1:{port}")
+    node = await listen()
+    await aeventually(lambda: node.layer._failing)
+    with running_valkey(port):
+        await aeventually(lambda: not node.layer._failing)
+        await node.layer.nudge()
+        await aeventually(lambda: node.nudged)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """A server that takes connections and never answers, as one that is frozen does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}"
+
+
+async def test_a_layer_that_does_not_answer_is_given_up_for_the_time_being(
+    listen: Listen, settings: Settings, silent_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "ANSWER_SECONDS", 0.1)
+    use_layer(settings, silent_server)
+    node = await listen()
+    begun = time.monotonic()
+    await node.layer.keep()
+    await node.layer.nudge()
+    assert time.monotonic() - begun < 2.0
+    assert node.layer._failing
+
+
+async def test_a_layer_that_does_not_answer_keeps_no_node_from_renewing_its_lease(
+    make_node: MakeNode, settings: Settings, silent_server: str
+) -> None:
+    use_layer(settings, silent_server)
+    settings.WEBSOCKETS = {"HEARTBEAT_INTERVAL": 0.01}
+    node = make_node()
+    await node.start()
+    await aeventually(lambda: NodeRow.objects.filter(beat__gte=5).aexists(), timeout=1.5)
+    await node.stop()
+    await cast("RedisChannelLayer", node.layer._layer).close_pools()
+
+
+@pytest.mark.xdist_group("idle")
+@pytest.mark.parametrize(
+    "socket_timeout", [None, 5], ids=["as advised", "as redis-py 8 does by default"]
+)
+async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
+    listen: Listen, settings: Settings, valkey_url: str, socket_timeout: int | None
+) -> None:
+    use_layer(settings, valkey_url, socket_timeout=socket_timeout)
+    first, second = await listen(), await listen()
+    channel = second.layer.channel
+    await asyncio.sleep(IDLE_SECONDS)
+    if socket_timeout is None:
+        assert not second.layer._failing
+        assert second.layer.channel == channel
+    else:
+        await aeventually(lambda: second.layer.channel and not second.layer._failing)
+    await first.layer.nudge()
+    await aeventually(lambda: second.nudged, timeout=3.0)
+
+
+@pytest.mark.xdist_group("idle minute")
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_node_that_hears_nothing_for_a_minute_is_still_there(listen: Listen) -> None:
+    first, second = await listen(), await listen()
+    channels = first.layer.channel, second.layer.channel
+    await asyncio.sleep(60)
+    assert not first.layer._failing
+    assert not second.layer._failing
+    assert (first.layer.channel, second.layer.channel) == channels
+    await first.layer.nudge()
+    await aeventually(lambda: second.nudged == 1, timeout=1.0)
+
+
+async def test_the_layer_in_memory_serves_one_process(listen: Listen, settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    first, second = await listen(), await listen()
+    await first.layer.nudge()
+    await aeventually(lambda: first.nudged and second.nudged)
+
+
+@pytest.mark.parametrize("without", ["setting", "layers"])
+async def test_without_a_layer_nodes_only_poll(
+    listen: Listen, settings: Settings, without: str
+) -> None:
+    if without == "setting":
+        settings.WEBSOCKETS = {"CHANNEL_LAYER": None}
+    else:
+        settings.CHANNEL_LAYERS = {}
+    node = await listen()
+    await node.task
+    await node.layer.nudge()
+    await node.layer.keep()
+    assert node.layer.channel == ""
+    assert node.nudged == 0
+
+
+async def test_a_layer_may_have_another_name(listen: Listen, settings: Settings) -> None:
+    settings.CHANNEL_LAYERS = {"nodes": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    settings.WEBSOCKETS = {"CHANNEL_LAYER": "nodes"}
+    node = await listen()
+    await channel_layers["nodes"].group_send(GROUP, {"type": NUDGE})
+    await aeventually(lambda: node.nudged)
