@@ -118,7 +118,16 @@ async def test_callbacks_that_a_handler_lacks_are_skipped(dispatch: Dispatch) ->
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("raised", ["ValueError('no')", "SystemExit('no')", "StopIteration('no')"])
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "ValueError('no')",
+        "SystemExit('no')",
+        "StopIteration('no')",
+        "KeyboardInterrupt('no')",
+        "BaseException('no')",
+    ],
+)
 async def test_a_callback_that_raises_is_reported_and_the_next_message_handled(
     dispatch: Dispatch, form: str, raised: str
 ) -> None:
@@ -243,7 +252,7 @@ async def test_may_open_s_answer_is_handed_on(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("raised", ["ValueError('secret')", "SystemExit"])
+@pytest.mark.parametrize("raised", ["ValueError('secret')", "SystemExit", "KeyboardInterrupt"])
 async def test_a_raising_may_open_is_a_refusal_and_calls_no_on_error(
     dispatch: Dispatch, form: str, raised: str
 ) -> None:

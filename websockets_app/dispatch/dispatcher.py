@@ -54,8 +54,8 @@ class Dispatcher:
             return True
         try:
             return await self._run(target.handler.may_open, Call(Method.MAY_OPEN, target))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            raise_own_cancellation(error)
+        except BaseException as error:
+            raise_what_ends_the_task(error)
             self._log(target.handler.may_open, error)
             raise MayOpenFailed(f"may_open raised {_text(error)}") from error
 
@@ -77,8 +77,8 @@ class Dispatcher:
         call = Call(Method.ON_ERROR, target, None, text)
         try:
             await self._run(target.handler.on_error, call)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            raise_own_cancellation(error)
+        except BaseException as error:
+            raise_what_ends_the_task(error)
             self._report(target.handler.on_error, error)
 
     async def close(self, code: int, reason: str) -> None:
@@ -88,8 +88,8 @@ class Dispatcher:
         call = Call(Method.ON_CLOSE, target, None, None, code, reason)
         try:
             await self._run(target.handler.on_close, call)
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            raise_own_cancellation(error)
+        except BaseException as error:
+            raise_what_ends_the_task(error)
             await self._fail(target.handler.on_close, error)
 
     async def _answer(self, callback: Callback, call: Call) -> None:
@@ -97,8 +97,8 @@ class Dispatcher:
             result = await self._run(callback, call)
             if result is not None:
                 await self._target.asend(as_frame(result))
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            raise_own_cancellation(error)
+        except BaseException as error:
+            raise_what_ends_the_task(error)
             await self._fail(callback, error)
             if self._target.on_handler_error == OnHandlerError.CLOSE:
                 await self._target.aclose(
@@ -133,12 +133,16 @@ class Dispatcher:
         )  # fmt: skip
 
 
-def raise_own_cancellation(error: BaseException) -> None:
-    """Re-raise a cancellation that is meant for this task.
+def raise_what_ends_the_task(error: BaseException) -> None:
+    """Re-raise what is meant for this task, and not an error of the handler's.
 
     A handler may also raise `CancelledError` because something that it awaited was cancelled:
-    that is its own failure, and nobody asked this task to end.
+    that is its own failure, and nobody asked this task to end. Nor is a `KeyboardInterrupt`
+    anybody's wish here, since servers and runners take their signals otherwise; let out of a
+    task, it would stop the event loop and with it everybody's sessions.
     """
+    if isinstance(error, GeneratorExit):  # the coroutine is being thrown away
+        raise error
     if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is not None and task.cancelling():
