@@ -16,8 +16,7 @@
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
-    ├── CredentialMissing           a header or URI names an environment variable that isn't set
-    └── LeaseLost                   a write under a lease that somebody else holds now
+    └── CredentialMissing           a header or URI names an environment variable that isn't set
 
 The first line of a class's docstring is its message where none is given.
 """
@@ -86,7 +85,3 @@ class AddressNotAllowed(WebsocketsError):
 
 class CredentialMissing(WebsocketsError):
     """An environment variable that the client's row names isn't set."""
-
-
-class LeaseLost(WebsocketsError):
-    """Somebody else holds the lease now."""

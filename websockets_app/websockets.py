@@ -55,7 +55,10 @@ def get_error() -> str | None:
 
 
 def get_method() -> Method | None:
-    """Return which callback runs: "onopen", "onmessage", "onerror" or "onclose"."""
+    """Return which callback runs: "onopen", "onmessage", "onerror" or "onclose".
+
+    In `may_open`, which is no callback, "may_open".
+    """
     call = current_call.get()
     return call.method if call else None
 

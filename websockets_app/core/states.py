@@ -16,7 +16,7 @@ class Direction(StrEnum):
 
 
 class Method(StrEnum):
-    """The seed's names of the callbacks, as `get_method()` answers them."""
+    """Which function of the handler runs: the callbacks by the seed's names, and `may_open`."""
 
     ON_OPEN = "onopen"
     ON_MESSAGE = "onmessage"

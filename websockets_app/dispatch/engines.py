@@ -24,7 +24,8 @@ from ..exceptions import (
     UnknownEngine,
 )
 
-FUNCTIONS: Final = ("on_open", "on_message", "on_error", "on_close", "may_open", "handle")
+FUNCTIONS: Final = ("on_open", "on_message", "on_error", "on_close", "may_open")
+"""The names that a handler may define: the callbacks, and the question before them."""
 
 
 class Engine(Protocol):

@@ -13,7 +13,7 @@ from asgiref.sync import iscoroutinefunction
 
 from ..core.call import ARGUMENTS, Call
 from ..exceptions import ConfigurationError, HandlerInvalid, HandlerProblem
-from .engines import get_engine
+from .engines import FUNCTIONS, get_engine
 
 MAY_OPEN_ARGUMENTS: Final = ("user", "params", "session")
 _POSITIONAL: Final = {
@@ -37,7 +37,6 @@ class Handler:
     """What an endpoint or client calls. Each callback is optional."""
 
     reference: str
-    engine: str
     on_open: Callback | None = None
     on_message: Callback | None = None
     on_error: Callback | None = None
@@ -59,14 +58,14 @@ def load(engine: str, name: str) -> Handler:
     functions = get_engine(engine).load(name)
     callbacks = {
         function: _callback(name, function, functions[function])
-        for function in ("on_open", "on_message", "on_error", "on_close", "may_open")
+        for function in FUNCTIONS
         if function in functions
     }
     if not callbacks.keys() - {"may_open"}:
         raise HandlerInvalid(
             f"{name!r} has no callback: define on_open, on_message, on_error or on_close."
         )
-    return Handler(reference=name, engine=engine, **callbacks)
+    return Handler(reference=name, **callbacks)
 
 
 def load_or_problem(engine: str, name: str) -> tuple[Handler | None, str]:

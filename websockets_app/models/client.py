@@ -155,14 +155,13 @@ class ClientRuntimeQuerySet(models.QuerySet["ClientRuntime"]):
         )
 
     def write(self, client_id: int, node_id: str, epoch: int, **values: Any) -> bool:
-        """Write `values` if the lease still stands; tell whether it did."""
+        """Write `values` if the lease still stands; tell whether it did.
+
+        Among them `holder_id=None` gives the client back.
+        """
         return bool(
             self.filter(client_id=client_id, holder_id=node_id, epoch=epoch).update(**values)
         )
-
-    def release(self, client_id: int, node_id: str, epoch: int, **values: Any) -> bool:
-        """Give a client back, with `values` as its last words; tell whether it was still held."""
-        return self.write(client_id, node_id, epoch, holder_id=None, **values)
 
     def release_all_of(self, node_id: str, state: ClientState, reason: str, at: datetime) -> int:
         """Give back everything that `node_id` holds; return how many clients that were."""

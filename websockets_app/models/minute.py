@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from django.db import models
-from django.db.models import Case, OuterRef, Subquery, Sum, When
+from django.db.models import Case, OuterRef, Subquery, When
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Direction
@@ -26,7 +26,7 @@ COUNTERS: Final = (
 
 
 class MinuteQuerySet(models.QuerySet["Minute"]):
-    """Minutes, written by nodes and summed for people."""
+    """Minutes, as nodes write them and people look at them."""
 
     def put(self, minutes: list[Minute]) -> None:
         """Write `minutes` over what their node wrote before: absolute values, safe to repeat."""
@@ -43,15 +43,6 @@ class MinuteQuerySet(models.QuerySet["Minute"]):
         name = Client.objects.filter(pk=OuterRef("descriptor")).values("name")
         return self.annotate(
             name=Case(When(direction=Direction.IN, then=Subquery(path)), default=Subquery(name))
-        )
-
-    def summed(self, direction: Direction, descriptor: int) -> models.QuerySet[Minute, Any]:
-        """Return the counters of one endpoint or client over all nodes, minute by minute."""
-        return (
-            self.filter(direction=direction, descriptor=descriptor)
-            .values("minute")
-            .annotate(**{f"total_{name}": Sum(name) for name in COUNTERS})
-            .order_by("minute")
         )
 
 

@@ -30,11 +30,6 @@ class SessionQuerySet(models.QuerySet["Session"]):
             .update(closed_at=at, close_code=code, close_cause=CloseCause.NODE_LOST)
         )
 
-    def reopen(self, session_ids: list[str]) -> int:
-        """Undo `close_lost` for sessions whose node lives after all."""
-        lost = self.filter(pk__in=session_ids, close_cause=CloseCause.NODE_LOST)
-        return lost.update(closed_at=None, close_code=None, close_reason="", close_cause="")
-
 
 class Session(models.Model):
     """One inbound connection.

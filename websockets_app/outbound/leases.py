@@ -42,9 +42,9 @@ class Leases:
         """Let `values` be written soon; nothing waits."""
         self._waiting.setdefault(hold, {}).update(values)
 
-    def release(self, hold: Hold, **values: Any) -> None:
-        """Give a client back, with `values` as the last words."""
-        self.put(hold, holder_id=None, **values)
+    def release(self, hold: Hold) -> None:
+        """Give a client back, after what was put before."""
+        self.put(hold, holder_id=None)
 
     def forget(self, hold: Hold) -> None:
         """Drop what waits for a client that somebody else has."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -11,8 +10,6 @@ from typing import Final
 
 from ..models import Client
 from .supervisor import Supervisor
-
-logger = logging.getLogger(__name__)
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 from ..conf import app_settings
@@ -18,8 +17,6 @@ from .config import ClientConfig, prepare
 from .dialling import Dialler
 from .keeper import LEASE_LOST, RUNNER_STOPS, STOPPED, Keeper
 from .leases import WRITE_SECONDS, Hold, Leases
-
-logger = logging.getLogger(__name__)
 
 COUNT_SECONDS: Final = 1.0
 
