@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from tests.infrastructure.site import REPOSITORY
 from websockets_app.core import states
 from websockets_app.models import (
     Client,
@@ -184,6 +185,11 @@ def test_the_migrations_are_complete_and_can_be_checked() -> None:
     call_command("makemigrations", "websockets_app", check=True, dry_run=True, verbosity=0)
 
 
+def test_the_one_migration_holds_values_and_no_enums_that_may_change_later() -> None:
+    [migration] = sorted((REPOSITORY / "websockets_app" / "migrations").glob("0*.py"))
+    assert "websockets_app.core" not in migration.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -225,4 +231,6 @@ def test_what_the_defaults_make_is_valid_and_safe() -> None:
     row.full_clean()
     assert row.access == "authenticated"
     assert not row.allow_missing_origin
+    assert row.max_message_size == 1024 * 1024
+    assert (row.inbox_messages, row.inbox_bytes) == (1000, 16 * 1024 * 1024)
     client().full_clean()

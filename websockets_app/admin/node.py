@@ -39,7 +39,6 @@ class NodeAdmin(ReadOnlyAdmin[Node]):
         "hostname",
         "pid",
         "server",
-        "layer_channel",
         "started_at",
         "renewed_at",
         "stopped_at",

@@ -1,4 +1,7 @@
-"""The words that people read for the values of `core.states`, and the CHECK that holds them."""
+"""The words that people read for the values of `core.states`, and the CHECK that holds them.
+
+Plain values, not members of the enums: a migration that named those would break with their code.
+"""
 
 from __future__ import annotations
 
@@ -13,92 +16,92 @@ from ..core import states
 Labels = list[tuple[str, str | Promise]]
 
 ACCESS: Labels = [
-    (states.Access.PUBLIC, _("everyone")),
-    (states.Access.AUTHENTICATED, _("logged-in users")),
-    (states.Access.STAFF, _("staff")),
+    (states.Access.PUBLIC.value, _("everyone")),
+    (states.Access.AUTHENTICATED.value, _("logged-in users")),
+    (states.Access.STAFF.value, _("staff")),
 ]
 ON_CHANGE: Labels = [
-    (states.OnChange.KEEP, _("keep: the new handler from the next message")),
-    (states.OnChange.DRAIN, _("drain: the old handler until they leave")),
-    (states.OnChange.CLOSE, _("close with 1012, to come back")),
+    (states.OnChange.KEEP.value, _("keep: the new handler from the next message")),
+    (states.OnChange.DRAIN.value, _("drain: the old handler until they leave")),
+    (states.OnChange.CLOSE.value, _("close with 1012, to come back")),
 ]
 ON_HANDLER_ERROR: Labels = [
-    (states.OnHandlerError.CONTINUE, _("stay open")),
-    (states.OnHandlerError.CLOSE, _("close with 1011")),
+    (states.OnHandlerError.CONTINUE.value, _("stay open")),
+    (states.OnHandlerError.CLOSE.value, _("close with 1011")),
 ]
 MESSAGE_RECORDING: Labels = [
-    (states.MessageRecording.COUNTERS, _("count only")),
-    (states.MessageRecording.ROWS, _("a row each, without payload")),
-    (states.MessageRecording.PAYLOADS, _("a row each, with payload")),
+    (states.MessageRecording.COUNTERS.value, _("count only")),
+    (states.MessageRecording.ROWS.value, _("a row each, without payload")),
+    (states.MessageRecording.PAYLOADS.value, _("a row each, with payload")),
 ]
 DESIRED: Labels = [
-    (states.Desired.RUN, _("run")),
-    (states.Desired.STOP, _("stop")),
+    (states.Desired.RUN.value, _("run")),
+    (states.Desired.STOP.value, _("stop")),
 ]
 CLIENT_STATE: Labels = [
-    (states.ClientState.UNASSIGNED, _("unassigned")),
-    (states.ClientState.CONNECTING, _("connecting")),
-    (states.ClientState.OPEN, _("open")),
-    (states.ClientState.CLOSING, _("closing")),
-    (states.ClientState.BACKOFF, _("backoff")),
-    (states.ClientState.STOPPED, _("stopped")),
-    (states.ClientState.FAILED, _("failed")),
+    (states.ClientState.UNASSIGNED.value, _("unassigned")),
+    (states.ClientState.CONNECTING.value, _("connecting")),
+    (states.ClientState.OPEN.value, _("open")),
+    (states.ClientState.CLOSING.value, _("closing")),
+    (states.ClientState.BACKOFF.value, _("backoff")),
+    (states.ClientState.STOPPED.value, _("stopped")),
+    (states.ClientState.FAILED.value, _("failed")),
 ]
 DIRECTION: Labels = [
-    (states.Direction.IN, _("in")),
-    (states.Direction.OUT, _("out")),
+    (states.Direction.IN.value, _("in")),
+    (states.Direction.OUT.value, _("out")),
 ]
 EVENT_KIND: Labels = [
-    (states.EventKind.CONNECTING, _("connecting")),
-    (states.EventKind.OPEN, _("open")),
-    (states.EventKind.MESSAGE, _("message")),
-    (states.EventKind.ERROR, _("error")),
-    (states.EventKind.CLOSE, _("close")),
-    (states.EventKind.RECONNECT, _("reconnect")),
-    (states.EventKind.REFUSED, _("refused")),
-    (states.EventKind.PROBLEM, _("problem")),
-    (states.EventKind.CHANGED, _("changed")),
-    (states.EventKind.GAP, _("gap")),
-    (states.EventKind.NODE_STARTED, _("node started")),
-    (states.EventKind.NODE_STOPPED, _("node stopped")),
-    (states.EventKind.NODE_LOST, _("node lost")),
+    (states.EventKind.CONNECTING.value, _("connecting")),
+    (states.EventKind.OPEN.value, _("open")),
+    (states.EventKind.MESSAGE.value, _("message")),
+    (states.EventKind.ERROR.value, _("error")),
+    (states.EventKind.CLOSE.value, _("close")),
+    (states.EventKind.RECONNECT.value, _("reconnect")),
+    (states.EventKind.REFUSED.value, _("refused")),
+    (states.EventKind.PROBLEM.value, _("problem")),
+    (states.EventKind.CHANGED.value, _("changed")),
+    (states.EventKind.GAP.value, _("gap")),
+    (states.EventKind.NODE_STARTED.value, _("node started")),
+    (states.EventKind.NODE_STOPPED.value, _("node stopped")),
+    (states.EventKind.NODE_LOST.value, _("node lost")),
 ]
 CLOSE_CAUSE: Labels = [
-    (states.CloseCause.PEER, _("the peer closed")),
-    (states.CloseCause.HANDLER, _("the handler closed")),
-    (states.CloseCause.HANDLER_ERROR, _("a callback raised")),
-    (states.CloseCause.IDLE, _("idle too long")),
-    (states.CloseCause.RATE, _("too many messages")),
-    (states.CloseCause.TOO_BIG, _("message too big")),
-    (states.CloseCause.SLOW, _("too much waiting")),
-    (states.CloseCause.ADMIN, _("closed by an operator")),
-    (states.CloseCause.REVOKED, _("access revoked")),
-    (states.CloseCause.CONFIG, _("the row changed")),
-    (states.CloseCause.SHUTDOWN, _("shutdown")),
-    (states.CloseCause.NODE_LOST, _("the node was lost")),
-    (states.CloseCause.LEASE_LOST, _("the lease was lost")),
-    (states.CloseCause.PING_TIMEOUT, _("no pong in time")),
-    (states.CloseCause.PROTOCOL, _("protocol error")),
-    (states.CloseCause.SERVER, _("the server's own limit")),
-    (states.CloseCause.TRANSPORT, _("the transport broke")),
+    (states.CloseCause.PEER.value, _("the peer closed")),
+    (states.CloseCause.HANDLER.value, _("the handler closed")),
+    (states.CloseCause.HANDLER_ERROR.value, _("a callback raised")),
+    (states.CloseCause.IDLE.value, _("idle too long")),
+    (states.CloseCause.RATE.value, _("too many messages")),
+    (states.CloseCause.TOO_BIG.value, _("message too big")),
+    (states.CloseCause.SLOW.value, _("too much waiting")),
+    (states.CloseCause.ADMIN.value, _("closed by an operator")),
+    (states.CloseCause.REVOKED.value, _("access revoked")),
+    (states.CloseCause.CONFIG.value, _("the row changed")),
+    (states.CloseCause.SHUTDOWN.value, _("shutdown")),
+    (states.CloseCause.NODE_LOST.value, _("the node was lost")),
+    (states.CloseCause.LEASE_LOST.value, _("the lease was lost")),
+    (states.CloseCause.PING_TIMEOUT.value, _("no pong in time")),
+    (states.CloseCause.PROTOCOL.value, _("protocol error")),
+    (states.CloseCause.SERVER.value, _("the server's own limit")),
+    (states.CloseCause.TRANSPORT.value, _("the transport broke")),
 ]
 NODE_KIND: Labels = [
-    (states.NodeKind.SERVER, _("server")),
-    (states.NodeKind.RUNNER, _("runner")),
+    (states.NodeKind.SERVER.value, _("server")),
+    (states.NodeKind.RUNNER.value, _("runner")),
 ]
 NODE_STATE: Labels = [
-    (states.NodeState.ALIVE, _("alive")),
-    (states.NodeState.STOPPED, _("stopped")),
-    (states.NodeState.LOST, _("lost")),
+    (states.NodeState.ALIVE.value, _("alive")),
+    (states.NodeState.STOPPED.value, _("stopped")),
+    (states.NodeState.LOST.value, _("lost")),
 ]
 OUTBOX_STATUS: Labels = [
-    (states.OutboxStatus.QUEUED, _("queued")),
-    (states.OutboxStatus.CLAIMED, _("claimed")),
-    (states.OutboxStatus.WRITTEN, _("written")),
-    (states.OutboxStatus.ACKNOWLEDGED, _("acknowledged")),
-    (states.OutboxStatus.EXPIRED, _("expired")),
-    (states.OutboxStatus.DEAD, _("dead")),
-    (states.OutboxStatus.UNCERTAIN, _("uncertain")),
+    (states.OutboxStatus.QUEUED.value, _("queued")),
+    (states.OutboxStatus.CLAIMED.value, _("claimed")),
+    (states.OutboxStatus.WRITTEN.value, _("written")),
+    (states.OutboxStatus.ACKNOWLEDGED.value, _("acknowledged")),
+    (states.OutboxStatus.EXPIRED.value, _("expired")),
+    (states.OutboxStatus.DEAD.value, _("dead")),
+    (states.OutboxStatus.UNCERTAIN.value, _("uncertain")),
 ]
 
 

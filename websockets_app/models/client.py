@@ -50,7 +50,7 @@ class Client(Descriptor):
         ),
     )
     desired = models.CharField(
-        _("desired"), max_length=5, choices=choices.DESIRED, default=Desired.RUN
+        _("desired"), max_length=5, choices=choices.DESIRED, default=Desired.RUN.value
     )
     headers = models.JSONField(
         _("headers"),
@@ -195,7 +195,7 @@ class ClientRuntime(models.Model):
         _("state"),
         max_length=12,
         choices=choices.CLIENT_STATE,
-        default=ClientState.UNASSIGNED,
+        default=ClientState.UNASSIGNED.value,
     )
     reason = models.TextField(_("reason"), blank=True)
     since = models.DateTimeField(_("since"), null=True)

@@ -116,13 +116,13 @@ class Descriptor(models.Model):
         _("when a callback raises"),
         max_length=10,
         choices=choices.ON_HANDLER_ERROR,
-        default=OnHandlerError.CONTINUE,
+        default=OnHandlerError.CONTINUE.value,
     )
     record_messages = models.CharField(
         _("recording of messages"),
         max_length=10,
         choices=choices.MESSAGE_RECORDING,
-        default=MessageRecording.COUNTERS,
+        default=MessageRecording.COUNTERS.value,
     )
     revision = models.BigIntegerField(_("revision"), default=new_revision, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

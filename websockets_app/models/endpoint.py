@@ -57,7 +57,7 @@ class Endpoint(Descriptor):
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     access = models.CharField(
-        _("access"), max_length=15, choices=choices.ACCESS, default=Access.AUTHENTICATED
+        _("access"), max_length=15, choices=choices.ACCESS, default=Access.AUTHENTICATED.value
     )
     permission = models.CharField(
         _("permission"),
@@ -104,7 +104,7 @@ class Endpoint(Descriptor):
         _("when the row changes"),
         max_length=10,
         choices=choices.ON_CHANGE,
-        default=OnChange.KEEP,
+        default=OnChange.KEEP.value,
         help_text=_("What becomes of the sessions that are open then."),
     )
 

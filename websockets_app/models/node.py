@@ -69,12 +69,11 @@ class Node(models.Model):
     id = models.CharField(_("node"), max_length=32, primary_key=True)
     kind = models.CharField(_("kind"), max_length=10, choices=choices.NODE_KIND)
     state = models.CharField(
-        _("state"), max_length=10, choices=choices.NODE_STATE, default=NodeState.ALIVE
+        _("state"), max_length=10, choices=choices.NODE_STATE, default=NodeState.ALIVE.value
     )
     hostname = models.CharField(_("host"), max_length=255)
     pid = models.PositiveIntegerField(_("process"))
     server = models.CharField(_("server"), max_length=100, blank=True)
-    layer_channel = models.CharField(_("layer channel"), max_length=255, blank=True)
     started_at = models.DateTimeField(_("started at"))
     renewed_at = models.DateTimeField(_("renewed at"))
     stopped_at = models.DateTimeField(_("stopped at"), null=True)

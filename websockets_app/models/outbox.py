@@ -21,7 +21,10 @@ class OutboxMessage(models.Model):
     text = models.TextField(_("text"), null=True)  # noqa: DJ001 - NULL: the message is binary
     binary = models.BinaryField(_("binary"), null=True)
     status = models.CharField(
-        _("status"), max_length=15, choices=choices.OUTBOX_STATUS, default=OutboxStatus.QUEUED
+        _("status"),
+        max_length=15,
+        choices=choices.OUTBOX_STATUS,
+        default=OutboxStatus.QUEUED.value,
     )
     queued_at = models.DateTimeField(_("queued at"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires at"), null=True)

@@ -28,7 +28,6 @@ class Lease:
         self.node_id = node_id
         self.kind = kind
         self.server = ""
-        self.layer_channel = ""
         self.renewed_at: float | None = None
         """Monotonic time at which the last renewal that succeeded was begun."""
         self.on_reaped: list[Callable[[], Awaitable[None]]] = []
@@ -72,7 +71,7 @@ class Lease:
             return True
         Node.objects.register(
             self.node_id, self.kind, hostname=socket.gethostname(), pid=os.getpid(),
-            server=self.server, layer_channel=self.layer_channel,
+            server=self.server,
         )  # fmt: skip
         gone, self._registered = self._registered, True
         return gone
