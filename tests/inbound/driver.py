@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from websockets_app.inbound.consumers import EndpointConsumer
@@ -37,13 +37,14 @@ class Connection:
         }
         if user is not None:
             self.scope["user"] = user
+        self.send_to_peer: Callable[[dict[str, Any]], Awaitable[None]] = self.sent.put
         self.task: asyncio.Task[None] | None = None
 
     async def connect(self) -> dict[str, Any]:
         """Begin, and return the application's first answer."""
         self._events.put_nowait({"type": "websocket.connect"})
         consumer = EndpointConsumer()
-        self.task = asyncio.create_task(consumer(self.scope, self._events.get, self.sent.put))
+        self.task = asyncio.create_task(consumer(self.scope, self._events.get, self.send_to_peer))
         return await self.next()
 
     async def next(self) -> dict[str, Any]:

@@ -187,6 +187,7 @@ async def test_what_cannot_be_sent_is_a_handler_error(
     "raised",
     [
         "SystemExit(3)",
+        "KeyboardInterrupt()",
         "StopIteration()",
         "asyncio.CancelledError()",
         "ExceptionGroup('g', [OSError()])",
@@ -306,6 +307,42 @@ async def test_a_server_that_gives_up_without_a_word_still_gets_on_close(
     await aeventually(lambda: not serving.node.peers)
     await flushed(serving)
     assert (await Session.objects.aget()).close_cause == "transport"
+
+
+async def test_a_peer_that_leaves_before_it_is_accepted_was_never_a_session(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    serving = await serve(echo={"handler": "handlers.echo"})
+    connection = Connection("echo")
+
+    async def refuse(event: dict[str, Any]) -> None:
+        connection.sent.put_nowait(event)
+        raise ConnectionResetError
+
+    connection.send_to_peer = refuse
+    await connection.connect()
+    await connection.ended()
+    await flushed(serving)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert not await Session.objects.aexists()
+    assert not await Event.objects.exclude(peer="").aexists()
+
+
+async def test_a_handler_that_cancels_its_own_task_closes_its_session_for_the_peer_too(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    source = (
+        "import asyncio\nasync def on_message():\n"
+        "    asyncio.current_task().cancel()\n    await asyncio.sleep(1)"
+    )
+    serving = await serve(cancels={"handler": write_handler("cancels", source)})
+    connection = Connection("cancels")
+    await connection.connect()
+    connection.send("x")
+    assert (await connection.next())["code"] == 1001
+    await connection.ended()
+    await flushed(serving)
+    assert (await Session.objects.aget()).close_cause == CloseCause.HANDLER
 
 
 async def test_draining_lets_a_running_callback_end_and_then_closes(

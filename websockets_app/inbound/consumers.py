@@ -39,7 +39,7 @@ class EndpointConsumer(AsyncConsumer):
         session = await _admit(serving, scope, receive, send)
         if session is None:
             return
-        life = serving.node.own(session.run())
+        life = serving.node.own(session.run(serving.welcome))
         try:
             await asyncio.shield(life)
         except asyncio.CancelledError:

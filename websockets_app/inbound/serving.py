@@ -58,17 +58,23 @@ class Serving:
         self.registry.replace(change.changed, change.removed)
         for config in change.changed.values():
             self._tell_problem(config)
-        for session in self._sessions():
-            await self._follow(session, change)
+        # Side by side: a peer that doesn't read holds up neither the others nor the next change.
+        await asyncio.gather(*map(self._follow, self._sessions()))
 
-    async def _follow(self, session: InboundSession, change: Change[EndpointConfig]) -> None:
-        if session.config.id in change.removed:
+    async def welcome(self, session: InboundSession) -> None:
+        """Let a session that has opened catch up with what changed since it was matched."""
+        if self.node.draining:
+            await session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+        else:
+            await self._follow(session)
+
+    async def _follow(self, session: InboundSession) -> None:
+        config = self.registry.get(session.config.id)
+        if config is None:
             await session.aclose(CloseCode.GOING_AWAY, "endpoint removed", CloseCause.CONFIG)
+        elif config == session.config:
             return
-        config = change.changed.get(session.config.id)
-        if config is None or config == session.config:
-            return
-        if config.on_change == OnChange.CLOSE:
+        elif config.on_change == OnChange.CLOSE:
             await session.aclose(CloseCode.SERVICE_RESTART, "endpoint changed", CloseCause.CONFIG)
         elif config.on_change == OnChange.KEEP:
             session.changed(config)

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from ..core.close_codes import CloseCode, cut_reason
 from ..core.states import CloseCause, SendAnswer
@@ -31,6 +31,9 @@ from .read_ahead import Inbox, ReadAhead
 from .server import Receive, Send
 
 logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS: Final = 1.0
+"""How long a close frame may wait behind what a peer doesn't read."""
 
 
 class InboundSession:
@@ -80,34 +83,43 @@ class InboundSession:
         """Return what the handler's `may_open` answers; raise `MayOpenFailed`."""
         return await self._dispatcher.may_open()
 
-    async def run(self) -> None:
-        """Accept, run every callback in its order, and leave nothing open."""
+    async def run(self, on_accepted: Callable[[InboundSession], Awaitable[object]]) -> None:
+        """Accept, run every callback in its order, and leave nothing open.
+
+        `on_accepted` is awaited once others can see the session.
+        """
         self._task = asyncio.current_task()
         try:
-            await self._accept()
-            await self._node.peers.attend(self, self._dispatcher.open())
-            await self._receive_all()
+            if await self._accept():
+                await on_accepted(self)
+                await self._node.peers.attend(self, self._dispatcher.open())
+                await self._receive_all()
         except asyncio.CancelledError:
-            # Ours (`_interrupt`), or the node's at the end of its patience: in both cases the
-            # session is over, and on_close still runs.
-            self.end(CloseCode.GOING_AWAY, CloseCause.SHUTDOWN)
+            # Ours (`_interrupt`), the node's at the end of its patience, or a handler's that
+            # cancelled the task it runs in: the session is over, and on_close still runs.
             while self._task and self._task.uncancel():
                 continue
+            cause = CloseCause.SHUTDOWN if self._node.draining else CloseCause.HANDLER
+            await self.aclose(CloseCode.GOING_AWAY, "", cause)
         except Exception:
             logger.exception("Session %s failed", self.id, extra=self.log_extra())
             await self.aclose(CloseCode.INTERNAL_ERROR, "", CloseCause.TRANSPORT)
         finally:
             await self._finish()
 
-    async def _accept(self) -> None:
-        await self._send({"type": "websocket.accept", "subprotocol": self._subprotocol})
+    async def _accept(self) -> bool:
+        """Open the session; False where the peer has left meanwhile."""
+        try:
+            await self._send({"type": "websocket.accept", "subprotocol": self._subprotocol})
+        except server.PEER_HAS_LEFT as error:
+            logger.debug("Session %s: accept failed: %r", self.id, error, extra=self.log_extra())
+            return False
         self._opened_at = time.time()
         self._node.peers.add(self)
         self.record.opened(self._handshake.path)
         self._node.recorder.put_session(self.row())
         await self._node.recorder.settle()
-        if self._node.draining:  # which began after this session was admitted
-            await self.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+        return True
 
     async def _receive_all(self) -> None:
         """Handle one message after the other until the session ends."""
@@ -220,9 +232,11 @@ class InboundSession:
         return self._write_close(wire, reason)
 
     async def _write_close(self, wire: int, reason: str) -> None:
+        event = {"type": "websocket.close", "code": wire, "reason": reason}
         try:
-            await self._send({"type": "websocket.close", "code": wire, "reason": reason})
-        except server.PEER_HAS_LEFT as error:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._send(event)
+        except server.PEER_HAS_LEFT as error:  # or doesn't read: TimeoutError is an OSError
             logger.debug("Session %s: close failed: %r", self.id, error, extra=self.log_extra())
 
     def end(

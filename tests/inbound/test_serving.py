@@ -1,0 +1,94 @@
+"""A server node among changing rows, and peers that don't keep to what one hopes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from tests.inbound.conftest import WriteHandler
+from tests.inbound.driver import Connection
+from tests.infrastructure.waiting import aeventually
+from websockets_app.models import Endpoint, Event
+
+Serve = Callable[..., Any]
+
+HESITANT = """
+import asyncio
+
+asked, decided = asyncio.Event(), asyncio.Event()
+
+async def may_open():
+    asked.set()
+    await decided.wait()
+    return True
+
+async def on_message(message):
+    return message
+"""
+
+
+class DeafConnection(Connection):
+    """A peer that doesn't read: once it is accepted, a server waits for ever to write more."""
+
+    async def connect(self) -> dict[str, Any]:
+        self.send_to_peer = self._send_once
+        return await super().connect()
+
+    async def _send_once(self, event: dict[str, Any]) -> None:
+        if event["type"] != "websocket.accept":
+            await asyncio.Event().wait()
+        await self.sent.put(event)
+
+
+async def test_an_endpoint_that_goes_while_a_peer_is_admitted_closes_its_session(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    serving = await serve(hesitant={"handler": write_handler("hesitant", HESITANT)})
+    import written_handlers.hesitant as handler  # type: ignore[import-not-found]
+
+    connection = Connection("hesitant")
+    accepted = asyncio.create_task(connection.connect())
+    await handler.asked.wait()
+    await Endpoint.objects.all().adelete()
+    await aeventually(lambda: len(serving.registry) == 0)
+    handler.decided.set()
+    assert (await accepted)["type"] == "websocket.accept"
+    assert (await connection.next())["code"] == 1001
+    await connection.ended()
+
+
+async def test_a_change_while_a_peer_is_admitted_reaches_its_session(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    serving = await serve(hesitant={"handler": write_handler("hesitant", HESITANT)})
+    import written_handlers.hesitant as handler
+
+    connection = Connection("hesitant")
+    accepted = asyncio.create_task(connection.connect())
+    await handler.asked.wait()
+    await Endpoint.objects.aupdate(max_message_size=3)
+    (served,) = serving.registry._configs
+    await aeventually(lambda: serving.registry.get(served).max_message_size == 3)
+    handler.decided.set()
+    await accepted
+    connection.send("four")
+    assert (await connection.next())["code"] == 1009
+    await connection.ended()
+
+
+async def test_a_peer_that_does_not_read_holds_up_no_change(serve: Serve) -> None:
+    serving = await serve(
+        deaf={"handler": "handlers.echo", "on_change": "close"}, echo={"handler": "handlers.echo"}
+    )
+    connections = [DeafConnection("deaf") for _ in range(5)]
+    for connection in connections:
+        await connection.connect()
+    await Endpoint.objects.filter(endpoint="deaf").adelete()
+    await aeventually(lambda: len(serving.registry) == 1)
+    await Endpoint.objects.all().adelete()
+    await aeventually(lambda: len(serving.registry) == 0, timeout=3)
+    for connection in connections:
+        await connection.ended()
+    assert await serving.node.recorder.flush()
+    assert await Event.objects.filter(kind="close", cause="config").acount() == 5
