@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from asgiref.sync import SyncToAsync
+from django.db import connections
 from playwright.sync_api import Browser, Page
 
 from tests.infrastructure.browser import open_page, running_browser
@@ -27,6 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
         if fixtures & INTEGRATION_FIXTURES:
             item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """The test database; no connection of the thread that async tests share outlives it."""
+    yield
+    executor = SyncToAsync.single_thread_executor
+    executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -54,7 +55,7 @@ async def test_what_a_future_can_not_carry_comes_back_as_an_error(pool: SyncPool
 async def test_an_attempt_to_exit_comes_back_and_ends_no_thread(pool: SyncPool) -> None:
     for _ in range(2 * SIZE):
         with pytest.raises(SystemExit):
-            await pool.run(exit, 3)
+            await pool.run(sys.exit, 3)
     assert await pool.run(lambda: "alive") == "alive"
 
 
