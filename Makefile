@@ -17,7 +17,7 @@ export HOST PORT
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: $(VENV)/.run-installed ## Run the demo site at HOST:PORT (127.0.0.1:8000)
@@ -26,6 +26,11 @@ run: $(VENV)/.run-installed ## Run the demo site at HOST:PORT (127.0.0.1:8000)
 .PHONY: test
 test: $(VENV)/.dev-installed ## Run the test suite (WORKERS=2, ARGS="for pytest")
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+.PHONY: test-postgresql
+test-postgresql: $(VENV)/.dev-installed ## Run the fast tests on a PostgreSQL of their own
+	@exec $(BIN)/python -m tests.infrastructure.postgres \
+		$(BIN)/python -m pytest -n $(WORKERS) -m "not browser and not integration" $(ARGS)
 
 .PHONY: check
 check: check-style check-imports check-types check-django check-docs ## Run every check that isn't a test

@@ -1,4 +1,4 @@
-"""The suite's fast part elsewhere: on other versions of Python and Django, on PostgreSQL."""
+"""The suite's fast part on other versions of Python and Django."""
 
 import nox
 
@@ -13,11 +13,3 @@ def fast_tests(session: nox.Session, django: str) -> None:
     session.install("--quiet", "--editable", ".[dev]", f"Django~={django}.0")
     session.run("pytest", "-n", "2", "-m", "not browser and not integration", *session.posargs)
 
-
-@nox.session
-def postgresql(session: nox.Session) -> None:
-    session.install("--quiet", "--editable", ".[dev]")
-    session.run(
-        *("python", "-m", "tests.infrastructure.postgres"),
-        *("pytest", "-n", "2", "-m", "not browser and not integration", *session.posargs),
-    )

@@ -1,6 +1,6 @@
 """Settings of the test suite: the demo site's, on a database that is thrown away.
 
-``TEST_DATABASE_URL`` selects another database than SQLite; ``nox -s postgresql`` sets it.
+``TEST_DATABASE_URL`` selects another database than SQLite; ``make test-postgresql`` sets it.
 """
 
 import atexit

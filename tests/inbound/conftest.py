@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections
 from pytest_django import Settings
 
 from websockets_app.dispatch import loader
@@ -53,3 +55,5 @@ async def serve(
 
     yield start
     await stop_serving()
+    # The async ORM's connection, which would keep PostgreSQL from dropping the test's database.
+    await sync_to_async(connections.close_all)()
