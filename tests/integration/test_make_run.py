@@ -95,7 +95,7 @@ def test_the_server_s_end_ends_the_runner_too(demo: Demo) -> None:
     run = demo.run()
     run.wait_for_output("is ready", timeout=20)
     eventually(lambda: demo.site.rows("SELECT 1 FROM websockets_app_node WHERE kind = 'runner'"))
-    [server] = re.findall(r"server\.1 .*started \(pid=(\d+)\)", run.output)
+    [server] = re.findall(r"server started \(pid=(\d+)\)", run.output)
     os.kill(int(server), signal.SIGKILL)
     assert run.wait(30) != 0
     runner = demo.site.rows("SELECT state FROM websockets_app_node WHERE kind = 'runner'")
