@@ -432,6 +432,64 @@ async def test_the_user_of_a_django_session_is_known_by_its_cookie(
         await connection.ended()
 
 
+async def test_a_cookie_that_no_session_can_have_is_nobody_s(serve: Serve) -> None:
+    await serve(logged_in={"handler": "handlers.echo", "access": "authenticated"})
+    nul = [("origin", "http://testserver"), ("cookie", r'sessionid="\000\000\000\000secretkey"')]
+    answer = await refusal_of(
+        Connection("logged_in", headers=nul, extensions=["websocket.http.response"])
+    )
+    assert answer["status"] == 403
+
+
+async def test_a_session_store_that_is_away_is_told_and_let_nobody_in(
+    serve: Serve, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.SESSION_ENGINE = "no.such.engine"
+    await serve(
+        logged_in={"handler": "handlers.echo", "access": "authenticated"},
+        public={"handler": "handlers.echo"},
+    )
+    headers = [("origin", "http://testserver"), ("cookie", "sessionid=0123456789")]
+    answer = await refusal_of(
+        Connection("logged_in", headers=headers, extensions=["websocket.http.response"])
+    )
+    assert answer["status"] == 503
+    assert "No user can be known" in caplog.text
+    public = Connection("public", headers=headers)
+    assert (await public.connect())["type"] == "websocket.accept"
+    public.leave()
+    await public.ended()
+
+
+async def test_a_user_enters_while_every_thread_for_handlers_is_taken(
+    serve: Serve, write_handler: WriteHandler, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "SYNC_THREADS": 1}
+    source = (
+        "import threading\nbegun, release = threading.Event(), threading.Event()\n"
+        "def on_message():\n    begun.set()\n    release.wait(10)"
+    )
+    await serve(
+        blocks={"handler": write_handler("blocks", source)},
+        logged_in={"handler": "handlers.echo", "access": "authenticated"},
+    )
+    import written_handlers.blocks as handler
+
+    blocked = Connection("blocks")
+    await blocked.connect()
+    blocked.send("x")
+    await aeventually(handler.begun.is_set)
+    user = await User.objects.acreate(username="tom")
+    entering = Connection("logged_in", user=user, headers=[("origin", "http://testserver")])
+    try:
+        assert (await entering.connect())["type"] == "websocket.accept"
+    finally:
+        handler.release.set()
+    for connection in (blocked, entering):
+        connection.leave()
+        await connection.ended()
+
+
 @pytest.mark.parametrize(
     ("answer", "accepted", "code"),
     [("True", True, None), ("False", False, 4403), ("4429", False, 4429), ("1005", False, 4403),

@@ -32,7 +32,9 @@ class Refusal:
 
 NOT_FOUND = Refusal(status=404, code=CloseCode.NOT_FOUND, reason="no such endpoint")
 AWAY = Refusal(
-    status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the database is away: no user can be known"
+    status=503,
+    code=CloseCode.TRY_AGAIN_LATER,
+    reason="no user can be known: the database or the store of sessions is away",
 )
 NOT_YET = Refusal(
     status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the endpoints could not be read yet"
@@ -64,8 +66,9 @@ class _HandshakeSession(dict[str, Any]):
 
 
 def session_key(headers: Mapping[str, str]) -> str | None:
-    """Return the key of the site's session cookie."""
-    return parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
+    """Return the key of the site's session cookie; None where it can't be one."""
+    key = parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
+    return key if key and key.isprintable() else None  # PostgreSQL raises for a NUL, say
 
 
 def load_user(key: str) -> Any:

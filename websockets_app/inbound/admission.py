@@ -53,9 +53,13 @@ async def _user(node: Node, handshake: Handshake, config: EndpointConfig) -> Any
         return access.who_is_refused(user, config) or user
 
     try:
-        return await node.pool.run(look)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("No user can be known: %s", error, extra={"endpoint": config.endpoint})
+        return await node.lookups.run(look)
+    except Exception as error:  # not only of the database: sessions may be kept elsewhere
+        unexpected = not isinstance(error, (DatabaseError, InterfaceError))
+        logger.warning(
+            "No user can be known: %s", error,
+            exc_info=unexpected, extra={"endpoint": config.endpoint},
+        )  # fmt: skip
         return access.AWAY if config.needs_user else AnonymousUser()
 
 

@@ -21,7 +21,7 @@ def of_handshake(handshake: Handshake) -> SessionRow:
     return {
         "path": handshake.path,
         "params": {name: str(value) for name, value in handshake.params.items()},
-        "address": str(client[0]),
+        "address": tame(str(client[0]), 64),  # behind a proxy, what a header says
         "origin": tame(handshake.headers.get("origin", ""), 255),
     }
 
@@ -30,7 +30,7 @@ def of_user(user: Any) -> SessionRow:
     key = getattr(user, "pk", None)
     if key is None:
         return {"user_key": "", "username": ""}
-    return {"user_key": str(key), "username": user.get_username()[:254]}
+    return {"user_key": str(key)[:64], "username": user.get_username()[:254]}
 
 
 def of_ending(ending: Ending | None) -> SessionRow:

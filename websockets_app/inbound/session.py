@@ -291,7 +291,7 @@ class InboundSession:
             "id": self.id,
             "node_id": self._node.id,
             "handler": self.handler.reference,
-            "subprotocol": self._subprotocol or "",
+            "subprotocol": (self._subprotocol or "")[:100],
             "opened_at": moment(self._opened_at),
             **rows.of_endpoint(self.config),
             **rows.of_handshake(self._handshake),

@@ -27,6 +27,7 @@ from .watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
+LOOKUP_THREADS: Final = 4
 SWEEP_SECONDS: Final = 0.05
 HOUSEKEEPING_SECONDS: Final = 1.0
 DATABASE_SECONDS: Final = 5.0
@@ -40,6 +41,8 @@ class Node:
         self.loop = asyncio.get_running_loop()
         self.peers = Peers()
         self.pool = SyncPool(self.loop, app_settings.SYNC_THREADS)
+        # Who a peer is can be found out while every thread for handlers is taken.
+        self.lookups = SyncPool(self.loop, LOOKUP_THREADS)
         self.control = DatabaseThread("control")
         # Loading a row's handler runs its module, for as long as that takes: the lease can't wait.
         self.descriptors = DatabaseThread("descriptors")
@@ -96,6 +99,7 @@ class Node:
         """Let the threads go, without waiting."""
         _unregister(self)
         self.pool.stop()
+        self.lookups.stop()
         self.recorder.stop()
         self.control.stop()
         self.descriptors.stop()
