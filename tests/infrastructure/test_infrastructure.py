@@ -12,6 +12,7 @@ import pytest
 import redis
 from playwright.sync_api import Page
 
+from tests.infrastructure.browser import chromium_or_skip
 from tests.infrastructure.ports import free_port, is_listening
 from tests.infrastructure.processes import Server
 from tests.infrastructure.waiting import aeventually, eventually
@@ -40,6 +41,18 @@ def test_a_test_may_have_a_postgres_database_of_its_own(
 def test_the_browser_opens_a_page(page: Page) -> None:
     page.goto("data:text/html,<title>it works</title>")
     assert page.title() == "it works"
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_without_a_browser_its_tests_are_skipped_or_in_ci_fail_and_say_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("CHROMIUM", "/no/such/browser")
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="apt-get install chromium"):
+        chromium_or_skip()
 
 
 async def test_an_asynchronous_test_can_follow_one_with_a_browser() -> None:

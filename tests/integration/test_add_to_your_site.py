@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -230,6 +231,16 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # startproject wants Django before the README has it installed.
     run([str(path / "bin" / "pip"), "--quiet", "install", "Django>=5.2,<6.2"])
     return path
+
+
+def test_the_wheel_holds_all_that_the_app_is_made_of(venv: Path) -> None:
+    [wheel] = venv.parent.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    app = REPOSITORY / "websockets_app"
+    files = [path for path in app.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert packed == {str(path.relative_to(REPOSITORY)) for path in files}
+    assert "websockets_app/py.typed" in packed
 
 
 @pytest.fixture

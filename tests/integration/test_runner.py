@@ -320,6 +320,43 @@ def test_a_second_signal_hurries(clients: Clients) -> None:
         assert "closed 1001" in runner.output
 
 
+def test_handlers_that_never_end_hold_the_runner_up_only_so_long(
+    make_site: Callable[..., Site],
+) -> None:
+    site = make_site(settings="WEBSOCKETS |= {'SHUTDOWN_TIMEOUT': 1.0}")
+    clients = Clients(site)
+    blocks = site.write_handler(
+        "blocks",
+        """
+        import time
+
+        def on_message(message):
+            print("blocks", flush=True)
+            time.sleep(600)
+
+        def on_close(code):
+            print("closed all the same", code, flush=True)
+        """,
+    )
+    with running_peer() as peer:
+        clients.create(waits={"uri": peer.uri}, blocks={"uri": peer.uri, "handler": blocks})
+        runner = ready(site)
+        clients.wait_for("blocks", "open")
+        runner.wait_for_output("message hello")
+        peer.say("sleep 600")
+        runner.wait_for_output("message sleep 600")
+        runner.wait_for_output("blocks")
+        began = time.monotonic()
+        assert runner.kill(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 10 * SCALE
+    assert "closed 1001" in runner.output
+    assert "closed all the same 1001" in runner.output
+    holders = site.rows(f"SELECT state, holder_id FROM {RUNTIMES}")  # noqa: S608
+    assert holders == [{"state": "unassigned", "holder_id": None}] * 2
+    closes = site.rows("SELECT cause FROM websockets_app_event WHERE kind = 'close'")
+    assert closes == [{"cause": "shutdown"}] * 2
+
+
 def test_only_the_clients_that_are_named_run(clients: Clients) -> None:
     with running_peer() as peer:
         clients.create(one={"uri": peer.uri}, two={"uri": peer.uri})

@@ -176,6 +176,30 @@ async def test_a_client_held_by_a_living_runner_is_left_alone_until_it_is_free(
     assert (await supervised.wait_for("open")).epoch == 6
 
 
+async def test_a_runner_that_stops_claims_nothing_more(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    guests = Guests()
+    busy = asyncio.Event()
+
+    async def on_message() -> None:
+        await busy.wait()
+
+    uri, handler = await make_peer(guests), make_handler(on_message=on_message)
+    await supervised.add(uri, handler)
+    await aeventually(lambda: guests.now)
+    await guests.now[0].send("keep it busy")
+    await aeventually(lambda: supervised.supervisor.node.peers.busy)
+    stopping = asyncio.create_task(supervised.supervisor.stop())
+    await aeventually(lambda: supervised.supervisor.node.draining)
+    late = await supervised.add(uri, handler, name="late")
+    await aeventually(lambda: late.pk in supervised.supervisor.desired)  # it still looks
+    busy.set()
+    await stopping
+    assert guests.ever == 1
+    assert not await ClientRuntime.objects.filter(client=late).aexists()
+
+
 async def test_one_client_in_trouble_does_not_hold_up_another(
     supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
 ) -> None:
