@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from websockets_app.core.states import ClientState, NodeKind
 from websockets_app.models import Client, ClientRuntime, Endpoint, Minute, Node, Session
 from websockets_app.models.minute import COUNTERS
+from websockets_app.recording.facts import moment
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +47,15 @@ def test_a_renewal_moves_the_beat() -> None:
     assert Node.objects.renew("a")
     assert Node.objects.renew("a")
     assert Node.objects.beats() == {"a": 2}
+
+
+def test_the_database_s_clock_tells_the_site_s_time_where_rows_keep_no_time_zone(
+    settings: Settings,
+) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "America/New_York"
+    register()
+    assert abs((timezone.now() - Node.objects.get().renewed_at).total_seconds()) < 60
 
 
 @pytest.mark.parametrize("end", [Node.objects.stop, lambda name: Node.objects.reap(name, 0)])
@@ -204,7 +215,7 @@ def minute(node: str, at: datetime, **counts: int) -> Minute:
 
 
 def test_minutes_are_written_over_and_kept_for_each_node() -> None:
-    at = datetime(2030, 1, 1, 12, 30, tzinfo=UTC)
+    at = moment(datetime(2030, 1, 1, 12, 30, tzinfo=UTC).timestamp())
     Minute.objects.put([minute("a", at, opened=1), minute("b", at, opened=10)])
     Minute.objects.put([minute("a", at, opened=2, bytes_in=2**40)])
     written = Minute.objects.order_by("node").values_list("node", "minute", "opened", "bytes_in")

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.db import models
-from django.db.models import F, OuterRef
-from django.db.models.functions import Coalesce, Now
+from django.db.models import F, OuterRef, functions
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import NodeKind, NodeState
 from . import choices
 from .client import ClientRuntime
 from .session import Session
+
+
+class Now(functions.Now):
+    """The database's clock. SQLite's tells UTC, which a site without time zones doesn't keep."""
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
+        if settings.USE_TZ:
+            return super().as_sqlite(compiler, connection, **extra)
+        local = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', 'localtime')"
+        return self.as_sql(compiler, connection, template=local, **extra)
 
 
 class NodeQuerySet(models.QuerySet["Node"]):
