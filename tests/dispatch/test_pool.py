@@ -7,6 +7,7 @@ import contextvars
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -37,6 +38,17 @@ async def test_a_function_runs_in_another_thread_and_its_result_comes_back(
 ) -> None:
     assert await pool.run(divmod, 17, 5) == (3, 2)
     assert await pool.run(threading.get_ident) != threading.get_ident()
+
+
+async def test_an_idle_thread_keeps_nothing_of_what_it_ran(pool: SyncPool) -> None:
+    class Message:
+        pass
+
+    message = Message()
+    gone = weakref.ref(message)
+    assert await pool.run(id, message)
+    del message
+    await aeventually(lambda: gone() is None)
 
 
 async def test_what_a_function_raises_comes_back(pool: SyncPool) -> None:

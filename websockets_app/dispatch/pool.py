@@ -87,6 +87,7 @@ class SyncPool:
                 connections.close_all()
                 return
             self._hand_back(_run(job))
+            del job  # or the message would live until the thread is needed again
 
     def _hand_back(self, done: _Done) -> None:
         self._done.append(done)
