@@ -12,4 +12,3 @@ def fast_tests(session: nox.Session, django: str) -> None:
         session.skip("Django 6 needs Python 3.12")
     session.install("--quiet", "--editable", ".[dev]", f"Django~={django}.0")
     session.run("pytest", "-n", "2", "-m", "not browser and not integration", *session.posargs)
-
