@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from ..core.close_codes import code_on_the_wire
 
+logger = logging.getLogger(__name__)
+
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+CLOSE_SECONDS: Final = 1.0
+"""How long a close frame may wait behind what a peer doesn't read."""
 PEER_HAS_LEFT: Final = (OSError, RuntimeError)
 """What servers raise from `send` once the peer has left: ASGI says OSError, not all listen."""
 
@@ -54,6 +60,27 @@ def with_empty_message(event: dict[str, Any]) -> dict[str, Any]:
     empty message, which RFC 6455 allows, for nothing. What it sends it reads by `[…]`.
     """
     return event if _running_reactor() is None else _EmptyMessage(event)
+
+
+async def accept(send: Send, subprotocol: str | None) -> bool:
+    """Accept the handshake; False where the peer has left meanwhile."""
+    return await _sent(send, {"type": "websocket.accept", "subprotocol": subprotocol})
+
+
+async def close(send: Send, code: int, reason: str) -> None:
+    """Send a close frame with the `code` that goes out, to a peer that is there and reads."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await _sent(send, {"type": "websocket.close", "code": code, "reason": reason})
+
+
+async def _sent(send: Send, event: dict[str, Any]) -> bool:
+    try:
+        await send(event)
+    except PEER_HAS_LEFT as error:
+        logger.debug("%s failed: %r", event["type"], error)
+        return False
+    return True
 
 
 def before_shutdown(drain: Callable[[], Awaitable[object]]) -> None:

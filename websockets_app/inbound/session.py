@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from ..core.close_codes import CloseCode, cut_reason
 from ..core.states import CloseCause, SendAnswer
@@ -31,9 +31,6 @@ from .read_ahead import Inbox, ReadAhead
 from .server import Receive, Send
 
 logger = logging.getLogger(__name__)
-
-CLOSE_SECONDS: Final = 1.0
-"""How long a close frame may wait behind what a peer doesn't read."""
 
 
 class InboundSession:
@@ -109,10 +106,7 @@ class InboundSession:
 
     async def _accept(self) -> bool:
         """Open the session; False where the peer has left meanwhile."""
-        try:
-            await self._send({"type": "websocket.accept", "subprotocol": self._subprotocol})
-        except server.PEER_HAS_LEFT as error:
-            logger.debug("Session %s: accept failed: %r", self.id, error, extra=self.log_extra())
+        if not await server.accept(self._send, self._subprotocol):
             return False
         self._opened_at = time.time()
         self._node.peers.add(self)
@@ -229,15 +223,7 @@ class InboundSession:
         wire = server.on_the_wire(code)
         self.end(code, cause, reason, sent=wire)
         self._interrupt()
-        return self._write_close(wire, reason)
-
-    async def _write_close(self, wire: int, reason: str) -> None:
-        event = {"type": "websocket.close", "code": wire, "reason": reason}
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._send(event)
-        except server.PEER_HAS_LEFT as error:  # or doesn't read: TimeoutError is an OSError
-            logger.debug("Session %s: close failed: %r", self.id, error, extra=self.log_extra())
+        return server.close(self._send, wire, reason)
 
     def end(
         self, code: int, cause: CloseCause, reason: str = "", *, sent: int | None = None
