@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 
@@ -604,3 +605,30 @@ async def test_messages_are_recorded_as_the_row_says(site: Site, endpoints: Endp
         "SELECT sum(messages_in) AS n, sum(opened) AS o FROM websockets_app_minute"
     )
     assert minutes == [{"n": 3, "o": 3}]
+
+
+async def test_a_locked_database_keeps_nobody_from_opening_and_talking(
+    site: Site, endpoints: Endpoints
+) -> None:
+    endpoints(site, echo={"handler": "handlers.echo"})
+    server = site.start_daphne()
+    assert await echo_answers(server, "echo")
+    assert site.sqlite is not None
+    locked = sqlite3.connect(site.sqlite, isolation_level=None)
+    locked.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    for number in range(20):
+        async with connect(server.ws("echo")) as socket:
+            await socket.send(str(number))
+            assert await socket.recv() == str(number)
+    assert time.monotonic() - began < 3.0 * SCALE
+    assert len(site.rows("SELECT 1 FROM websockets_app_session")) <= 1
+    locked.execute("ROLLBACK")
+    locked.close()
+    rows = "SELECT 1 FROM websockets_app_session WHERE close_cause = 'peer'"
+    await aeventually(lambda: len(site.rows(rows)) == 21, timeout=15)
+    kinds = [
+        row["kind"]
+        for row in site.rows("SELECT kind FROM websockets_app_event WHERE peer <> '' ORDER BY id")
+    ]
+    assert kinds == ["open", "close"] * 21

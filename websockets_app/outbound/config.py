@@ -95,11 +95,7 @@ def prepare(row: Client) -> ClientConfig:
         ping_interval=row.ping_interval,
         ping_timeout=row.ping_timeout,
         max_message_size=row.max_message_size,
-        backoff=Backoff(
-            base=row.backoff_base,
-            ceiling=row.backoff_ceiling,
-            stable_after=row.stable_after,
-        ),
+        backoff=_backoff(row),
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,
     )
@@ -117,6 +113,12 @@ def with_handler(config: ClientConfig) -> ClientConfig:
 def problem_of(row: Client) -> str:
     """Return why `row` can't connect, in words for the operator, or an empty string. Blocking."""
     return _flaw(row) or loader.problem_of(row.engine, row.handler)
+
+
+def _backoff(row: Client) -> Backoff:
+    return Backoff(
+        base=row.backoff_base, ceiling=row.backoff_ceiling, stable_after=row.stable_after
+    )
 
 
 def _flaw(row: Client) -> str:
