@@ -271,19 +271,6 @@ async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
     await aeventually(lambda: second.nudged, timeout=3.0)
 
 
-@pytest.mark.xdist_group("idle minute")
-@pytest.mark.usefixtures("valkey_layer")
-async def test_a_node_that_hears_nothing_for_a_minute_is_still_there(listen: Listen) -> None:
-    first, second = await listen(), await listen()
-    channels = first.layer.channel, second.layer.channel
-    await asyncio.sleep(60)
-    assert not first.layer._failing
-    assert not second.layer._failing
-    assert (first.layer.channel, second.layer.channel) == channels
-    await first.layer.nudge()
-    await aeventually(lambda: second.nudged == 1, timeout=1.0)
-
-
 async def test_the_layer_in_memory_serves_one_process(listen: Listen, settings: Settings) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     first, second = await listen(), await listen()
