@@ -74,15 +74,14 @@ async def test_a_connection_that_was_cut_fails_one_unit_at_most(thread: Database
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no connection that could be cut")
 
-    def cut_the_others() -> None:
+    def scalar(query: str, *arguments: object) -> int:
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            cursor.execute(query, arguments)
+            return int(cursor.fetchone()[0])
 
     await thread.run(get_user_model().objects.count)
-    await sync_to_async(cut_the_others)()
+    backend = await thread.run(scalar, "SELECT pg_backend_pid()")
+    await sync_to_async(scalar)("SELECT pg_terminate_backend(%s)::int", backend)
     await asyncio.gather(thread.run(get_user_model().objects.count), return_exceptions=True)
     assert await thread.run(get_user_model().objects.count) == 0
 

@@ -365,16 +365,15 @@ async def test_a_connection_that_was_cut_is_made_anew(recorder: Recorder) -> Non
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no connection that could be cut")
 
-    def cut_the_others() -> None:
+    def scalar(query: str, *arguments: object) -> int:
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            cursor.execute(query, arguments)
+            return int(cursor.fetchone()[0])
 
     record(recorder, 1)
     assert await recorder.flush()
-    await sync_to_async(cut_the_others)()
+    backend = await recorder._thread.run(scalar, "SELECT pg_backend_pid()")
+    await sync_to_async(scalar)("SELECT pg_terminate_backend(%s)::int", backend)
     record(recorder, 1)
     await recorder.flush()
     assert await recorder.flush()
