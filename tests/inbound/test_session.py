@@ -617,15 +617,16 @@ async def test_members_of_a_group_hear_a_broadcast_until_they_leave(
     reference = write_handler(
         "group",
         "from websockets_app import websockets\n"
-        "def on_open(session):\n    session.join('Grüße ☃')\n"
+        "def on_open(session):\n    session.join('Grüße ☃')\n    return 'joined'\n"
         "def on_message(message, session):\n"
         "    if message == 'leave':\n        session.leave('Grüße ☃')\n"
         "    return str(websockets.broadcast('Grüße ☃', {'said': message}))\n",
     )
     serving = await serve(group={"handler": reference})
     first, second = Connection("group"), Connection("group")
-    await first.connect()
-    await second.connect()
+    for connection in (first, second):
+        await connection.connect()
+        assert (await connection.next())["text"] == "joined"
     first.send("hello")
     assert (await second.next())["text"] == '{"said":"hello"}'
     assert (await first.next())["text"] == '{"said":"hello"}'

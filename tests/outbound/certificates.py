@@ -30,12 +30,18 @@ def make_certificates(directory: Path) -> Certificates:
     authority_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _name("the tests' authority")
     made = Certificates(directory / "ca.pem", directory / "cert.pem", directory / "key.pem")
-    ca = _builder(authority, authority, authority_key).add_extension(
-        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    # With what Python 3.13 asks of certificates: key identifiers, and what the keys are for.
+    ca = (
+        _builder(authority, authority, authority_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_signing_only(), critical=True)
     )
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    leaf = _builder(_name("127.0.0.1"), authority, key).add_extension(
-        x509.SubjectAlternativeName([address]), critical=False
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    leaf = (
+        _builder(_name("127.0.0.1"), authority, key)
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(issuer, critical=False)
     )
     for path, builder in ((made.authority, ca), (made.certificate, leaf)):
         signed = builder.sign(authority_key, hashes.SHA256())
@@ -66,4 +72,16 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
+
+
+def _signing_only() -> x509.KeyUsage:
+    unused = dict.fromkeys(
+        (
+            *("digital_signature", "content_commitment", "key_encipherment", "crl_sign"),
+            *("data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
+        ),
+        False,
+    )
+    return x509.KeyUsage(key_cert_sign=True, **unused)
