@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,3 +46,11 @@ class KeepingPeer:
 
     def watch(self) -> None:
         self.watched += 1
+
+
+class DeafPeer(KeepingPeer):
+    """A peer that doesn't read: what is sent to it never gets written."""
+
+    async def asend(self, frame: Frame) -> SendAnswer:
+        await asyncio.Event().wait()
+        return SendAnswer.WRITTEN

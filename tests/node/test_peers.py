@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.node.fakes import KeepingPeer
+from tests.node.fakes import DeafPeer, KeepingPeer
+from websockets_app.core.states import CloseCause
 from websockets_app.node.peers import Peers
 
 
@@ -114,3 +115,16 @@ def test_a_peer_that_is_busy_with_one_message_after_another_is_not_watched(
     peers.sweep()
     peers.sweep()
     assert tom.watched == 0
+
+
+async def test_a_member_that_does_not_read_is_closed_and_holds_up_no_other(
+    peers: Peers, tom: KeepingPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("websockets_app.node.peers.FAN_OUT_SECONDS", 0.05)
+    deaf = DeafPeer("deaf")
+    peers.add(deaf)
+    for peer in (deaf, tom):
+        peers.join(peer, "room")
+    assert await peers.fan_out("room", "hello") == 1
+    assert tom.sent == ["hello"]
+    assert deaf.closed_with == (1013, "too much unread", CloseCause.SLOW)

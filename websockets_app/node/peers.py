@@ -6,11 +6,16 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from ..core.close_codes import CloseCode
 from ..core.peer import Peer
 from ..core.states import CloseCause, SendAnswer
 from ..dispatch.frames import Frame
+
+
+FAN_OUT_SECONDS: Final = 5.0
+"""How long one member of a group may keep a broadcast waiting."""
 
 
 class LivePeer(Protocol):
@@ -77,7 +82,7 @@ class Peers:
     async def fan_out(self, group: str, frame: Frame) -> int:
         """Send `frame` to every member here; return how many it was written to."""
         members = list(self._groups.get(group, ()))
-        answers = await asyncio.gather(*(peer.asend(frame) for peer in members))
+        answers = await asyncio.gather(*(_send_or_close(peer, frame) for peer in members))
         return answers.count(SendAnswer.WRITTEN)
 
     async def attend(self, peer: LivePeer, callback: Awaitable[None]) -> None:
@@ -102,3 +107,13 @@ class Peers:
             members.discard(peer)
             if not members:
                 del self._groups[group]
+
+
+async def _send_or_close(peer: LivePeer, frame: Frame) -> SendAnswer:
+    """Write to a member of a group; one that doesn't read must not hold up the others."""
+    try:
+        async with asyncio.timeout(FAN_OUT_SECONDS):
+            return await peer.asend(frame)
+    except TimeoutError:
+        await peer.aclose(CloseCode.TRY_AGAIN_LATER, "too much unread", CloseCause.SLOW)
+        return SendAnswer.GONE
