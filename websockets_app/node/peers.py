@@ -13,7 +13,6 @@ from ..core.peer import Peer
 from ..core.states import CloseCause, SendAnswer
 from ..dispatch.frames import Frame
 
-
 FAN_OUT_SECONDS: Final = 5.0
 """How long one member of a group may keep a broadcast waiting."""
 
