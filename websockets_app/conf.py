@@ -27,7 +27,7 @@ class WebsocketsSettings:
     """Hosts, addresses and networks that clients may dial although they aren't public."""
 
     RECORDING: str = "background"
-    """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: no rows."""
+    """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: nothing."""
 
     EVENT_BUFFER: int = 50_000
     """How many events wait in memory at most while the database is away."""

@@ -192,7 +192,7 @@ async def test_bytes_that_wait_for_a_slow_handler_are_bounded_and_the_dropped_co
     row = await session.row()
     assert (row.close_code, row.close_cause) == (1013, "slow")
     (event,) = await session.closes()
-    assert "1 waiting messages dropped" in event.detail
+    assert "messages dropped that waited: 1" in event.detail
     session.handler.go_on.set()
     await aeventually(lambda: session.handler.diary == ["waits", "gone", 1013])
 

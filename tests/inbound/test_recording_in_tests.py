@@ -6,7 +6,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.testing import WebsocketCommunicator
-from django.test import TestCase, override_settings
+from django.test import TestCase, TransactionTestCase, override_settings
 
 from websockets_app.inbound.serving import stop_serving
 from websockets_app.models import Endpoint, Event, Minute, Node, Session
@@ -62,3 +62,13 @@ class InlineTests(TestCase):
         with override_settings(WEBSOCKETS={"RECORDING": "inline"}):
             assert await talk() == "hello"
         assert (await Session.objects.aget()).close_cause == "peer"
+
+
+class OffTests(TransactionTestCase):
+    """Without recording endpoints work the same; the node alone leaves a row, its lease."""
+
+    @override_settings(WEBSOCKETS={"RECORDING": "off"})
+    def test_recording_that_is_off_writes_no_session_event_or_minute(self) -> None:
+        Endpoint.objects.create(endpoint="echo", handler="handlers.echo", access="public")
+        assert async_to_sync(talk)() == "hello"
+        assert recorded() == {"Session": 0, "Event": 0, "Minute": 0, "Node": 1}

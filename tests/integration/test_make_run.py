@@ -87,7 +87,7 @@ def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_is_in_the_databas
     assert kept[0] == {"endpoint": "echo", "description": "mine"}
     assert len(kept) == 3
     assert site.rows("SELECT desired FROM websockets_app_client") == [{"desired": "stop"}]
-    second.wait_for_output("is ready: 0 clients to run", timeout=20)
+    second.wait_for_output("is ready. Clients to run: 0", timeout=20)
     assert demo.press_ctrl_c() == 0
 
 

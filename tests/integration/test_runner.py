@@ -331,7 +331,7 @@ def test_handlers_that_never_end_hold_the_runner_up_only_so_long(
         import time
 
         def on_message(message):
-            print("blocks", flush=True)
+            print("begins to block", flush=True)
             time.sleep(600)
 
         def on_close(code):
@@ -345,7 +345,7 @@ def test_handlers_that_never_end_hold_the_runner_up_only_so_long(
         runner.wait_for_output("message hello")
         peer.say("sleep 600")
         runner.wait_for_output("message sleep 600")
-        runner.wait_for_output("blocks")
+        runner.wait_for_output("begins to block")
         began = time.monotonic()
         assert runner.kill(signal.SIGTERM) == 0
         assert time.monotonic() - began < 10 * SCALE

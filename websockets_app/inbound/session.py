@@ -234,7 +234,7 @@ class InboundSession:
             self._node.peers.discard(self)
             dropped = self._drop_waiting(cause)
             if self._opened_at:
-                told = f"{reason}; {dropped} waiting messages dropped" if dropped else reason
+                told = f"{reason}; messages dropped that waited: {dropped}" if dropped else reason
                 self.record.closed(code, cause, told)
                 self._node.recorder.put_session(self.row())
         return self.ending

@@ -27,7 +27,8 @@ async def run(names: list[str], say: Callable[[str], object]) -> None:
     asked.twice = supervisor.hurry
     await supervisor.start()
     try:
-        say(f"Runner {supervisor.node.id[:8]} is ready: {len(supervisor.desired)} clients to run.")
+        name, number = supervisor.node.id[:8], len(supervisor.desired)
+        say(f"Runner {name} is ready. Clients to run: {number}.")
         await asked.once.wait()
         say("Runner stops: closing its connections.")
     finally:
