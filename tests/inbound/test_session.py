@@ -273,6 +273,40 @@ async def test_a_session_can_be_written_to_and_closed_from_a_thread_by_its_handl
     assert (await Session.objects.aget()).close_cause == "admin"
 
 
+@pytest.mark.parametrize("form", ["def", "async def"])
+async def test_what_is_queued_goes_out_before_what_is_sent_after_it(
+    serve: Serve, write_handler: WriteHandler, form: str
+) -> None:
+    reference = write_handler(
+        "queues",
+        f"{form} on_message(message, session):\n"
+        "    session.send_text_async('1')\n"
+        "    session.send_text_async('2')\n"
+        "    return '3'\n"
+        "async def on_open(session):\n"
+        "    session.send_text_async('hello')\n",
+    )
+    leaving = write_handler(
+        "leaves_words",
+        "async def on_message(session):\n"
+        "    session.send_text_async('goodbye')\n"
+        "    await session.aclose(4000)\n",
+    )
+    await serve(queues={"handler": reference}, leaves={"handler": leaving})
+    connection = Connection("queues")
+    await connection.connect()
+    connection.send("x")
+    assert [(await connection.next())["text"] for _ in range(4)] == ["hello", "1", "2", "3"]
+    connection.leave()
+    await connection.ended()
+    connection = Connection("leaves")
+    await connection.connect()
+    connection.send("x")
+    assert (await connection.next())["text"] == "goodbye"
+    assert (await connection.next())["code"] == 4000
+    await connection.ended()
+
+
 async def test_the_waiting_forms_refuse_to_block_the_loop_and_name_the_others(
     serve: Serve,
 ) -> None:

@@ -38,6 +38,9 @@ class KeepingPeer:
         self.sent.append(frame)
         return SendAnswer.WRITTEN
 
+    def send_soon(self, frame: Frame) -> None:
+        self.sent.append(frame)
+
     async def aclose(
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:

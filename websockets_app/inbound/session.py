@@ -21,6 +21,7 @@ from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
+from ..node.send_queue import SendQueue
 from ..recording.facts import SessionRow, moment
 from . import rows, server
 from .config import EndpointConfig
@@ -67,6 +68,7 @@ class InboundSession:
         self._waiting = False  # whether that task waits for a message, and may be interrupted
         self._ahead: ReadAhead | None = None
         self._ahead_task: asyncio.Task[None] | None = None
+        self._queue: SendQueue | None = None
 
     @property
     def closed(self) -> bool:
@@ -192,8 +194,19 @@ class InboundSession:
     def _is_busy(self) -> bool:
         return self.ending is None and self in self._node.peers.busy
 
+    def send_soon(self, frame: Frame) -> None:
+        """Write a message before whatever is sent after it; nobody waits."""
+        if self._queue is None:
+            self._queue = SendQueue(self._write, self._node.own)
+        self._queue.put(frame)
+
     async def asend(self, frame: Frame) -> SendAnswer:
         """Write a message to the peer."""
+        if self._queue:
+            await self._queue.flush()
+        return await self._write(frame)
+
+    async def _write(self, frame: Frame) -> SendAnswer:
         if self.ending is not None:
             return SendAnswer.GONE
         size = size_of(frame)
@@ -211,6 +224,8 @@ class InboundSession:
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
         """Close the session, and say so to the peer."""
+        if self._queue and cause == CloseCause.HANDLER:
+            await self._queue.flush()
         if self.ending is not None:
             return SendAnswer.GONE
         await self._end_and_tell(code, cut_reason(reason), cause)

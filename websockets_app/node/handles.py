@@ -11,7 +11,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from ..core.close_codes import check_may_be_sent
 from ..core.states import CloseCause, Direction, SendAnswer
-from ..dispatch.frames import as_json
+from ..dispatch.frames import as_json, size_of
 from . import node as nodes
 from .peers import LivePeer
 
@@ -84,10 +84,8 @@ class PeerHandle:
 
     def send_text_async(self, text: str) -> None:
         """Queue a text message and return at once (the seed's `sendTextAsync`); works anywhere."""
-        found = self._find()
-        if found:
-            node, peer = found
-            node.loop.call_soon_threadsafe(node.own, peer.asend(text))
+        size_of(text)  # which is refused here, where somebody hears of it
+        self._change(lambda node, peer: peer.send_soon(text))
 
     def close(
         self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
