@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class WebsocketsConfig(AppConfig):
-    """Registers the receivers and the system checks; starts nothing."""
+    """Connects the receivers and registers the system checks; starts nothing."""
 
     name = "websockets_app"
     verbose_name = _("WebSockets")
@@ -16,5 +16,7 @@ class WebsocketsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401 - importing registers them
         from .models import receivers
+        from .node import nudges
 
         receivers.connect()
+        nudges.connect()

@@ -29,6 +29,9 @@ class WebsocketsSettings:
     RECORDING: str = "background"
     """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: nothing."""
 
+    REDACTED_NAMES: Sequence[str] = ("passw", "secret", "token", "api_key", "apikey", "cookie")
+    """Values whose names contain one of these are hidden in recorded payloads."""
+
     EVENT_BUFFER: int = 50_000
     """How many events wait in memory at most while the database is away."""
 

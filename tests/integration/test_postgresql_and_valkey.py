@@ -69,6 +69,23 @@ async def test_a_nudge_over_the_layer_makes_a_row_live_elsewhere_at_once_also_af
         assert "Error" not in server.output
 
 
+async def test_a_command_nudges_the_servers_too_and_leaves_nothing_behind(
+    make_site: Callable[..., Site], postgres_database: str, valkey_url: str
+) -> None:
+    site = make_site(database_url=postgres_database, redis_url=valkey_url, settings=SLOW_POLLS)
+    server = site.start_daphne()
+    assert not await echoes(server, "one")  # its node is there, and won't poll for an hour
+    code = (
+        "from websockets_app.models import Endpoint\n"
+        "for path in ('one', 'two'):\n"
+        "    Endpoint.objects.create(endpoint=path, handler='handlers.echo', access='public')"
+    )
+    done = await asyncio.to_thread(site.manage, "shell", "-v", "0", "-c", code)
+    assert done.stderr == ""
+    await aeventually(lambda: echoes(server, "one"), timeout=1)
+    await aeventually(lambda: echoes(server, "two"), timeout=1)
+
+
 async def seconds_until_live(maker: ClientConnection, server: Server, path: str) -> float:
     """Make an endpoint in one process, and wait for it in another."""
     await maker.send(path)

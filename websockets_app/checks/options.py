@@ -155,8 +155,9 @@ def _why_missing(package: str) -> str:
 
 def _check_together() -> Iterator[checks.CheckMessage]:
     ttl, interval = app_settings.NODE_TTL, app_settings.HEARTBEAT_INTERVAL
-    if ttl < 2 * interval:
-        allowed = f"at least twice HEARTBEAT_INTERVAL ({interval}), or living nodes count as lost"
+    if ttl < 3 * interval:
+        # A node that looked away for half of NODE_TTL begins anew: it might have been paused.
+        allowed = f"at least three times HEARTBEAT_INTERVAL ({interval}), or no node is ever lost"
         yield _bad_value("NODE_TTL", ttl, allowed)
 
 

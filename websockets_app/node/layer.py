@@ -31,7 +31,7 @@ class NodeLayer:
         self.dropped = 0
         """Messages of a type that isn't ours."""
         self._on_nudge = on_nudge
-        self._layer: BaseChannelLayer | None = _configured_layer()
+        self._layer: BaseChannelLayer | None = configured_layer()
         self._failing = False
 
     async def listen(self) -> None:
@@ -88,6 +88,7 @@ class NodeLayer:
         self._failing = True
 
 
-def _configured_layer() -> BaseChannelLayer | None:
+def configured_layer() -> BaseChannelLayer | None:
+    """Return the layer that nodes talk over, where the site has one."""
     alias = app_settings.CHANNEL_LAYER
     return None if alias is None else get_channel_layer(alias)

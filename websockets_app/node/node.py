@@ -18,7 +18,6 @@ from ..core.states import EventKind, NodeKind
 from ..database import DatabaseThread
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
-from ..signals import descriptors_changed
 from .layer import NodeLayer
 from .lease import Lease
 from .looper import repeat
@@ -197,14 +196,6 @@ def _unregister(node: Node) -> None:
     global _nodes  # noqa: PLW0603 - see _register
     with _nodes_lock:
         _nodes = tuple(other for other in _nodes if other is not node)
-
-
-def _nudge_all(**kwargs: Any) -> None:
-    for node in nodes():
-        node.run_soon(node.nudge)
-
-
-descriptors_changed.connect(_nudge_all, dispatch_uid="websockets_app.node.nudge")
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

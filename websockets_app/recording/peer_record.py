@@ -122,9 +122,10 @@ class PeerRecord:
             outgoing=outgoing,
             size=size,
             sha256=hashlib.sha256(raw).hexdigest(),
-            payload=_storable(kept, binary=isinstance(message, bytes)),
+            payload=self._shown(kept, binary=isinstance(message, bytes)),
         )
 
-
-def _storable(raw: bytes, *, binary: bool) -> str:
-    return raw.hex() if binary else raw.decode(errors="ignore")  # a character cut in two goes
+    def _shown(self, kept: bytes, *, binary: bool) -> str:
+        if binary:
+            return kept.hex()
+        return self._recorder.redact(kept.decode(errors="ignore"))  # a character cut in two goes

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from ..conf import app_settings
+from ..core.redaction import redactor
 from ..core.states import EventKind
 from ..database import DatabaseThread
 from .buffer import FactBuffer
@@ -42,6 +43,8 @@ class Recorder:
         self._bound: int = app_settings.EVENT_BUFFER
         self._buffer = FactBuffer(self._bound)
         self._refused = 0
+        self.redact = redactor(app_settings.REDACTED_NAMES)
+        """Hides the secrets in a payload's text."""
         self._sessions: dict[str, SessionRow] = {}
         self._thread = DatabaseThread("events")
         self._due = asyncio.Event()
