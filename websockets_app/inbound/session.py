@@ -21,7 +21,7 @@ from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
-from ..node.send_queue import SendQueue
+from ..node.sending import Sending
 from ..recording.facts import SessionRow, moment
 from . import rows, server
 from .config import EndpointConfig
@@ -34,7 +34,7 @@ from .server import Receive, Send
 logger = logging.getLogger(__name__)
 
 
-class InboundSession:
+class InboundSession(Sending):
     """One session, used in the node's event loop only."""
 
     def __init__(
@@ -47,6 +47,7 @@ class InboundSession:
         receive: Receive,
         send: Send,
     ) -> None:
+        super().__init__(node.own)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id)
         self.handler = handler
@@ -68,7 +69,6 @@ class InboundSession:
         self._waiting = False  # whether that task waits for a message, and may be interrupted
         self._ahead: ReadAhead | None = None
         self._ahead_task: asyncio.Task[None] | None = None
-        self._queue: SendQueue | None = None
 
     @property
     def closed(self) -> bool:
@@ -194,18 +194,6 @@ class InboundSession:
     def _is_busy(self) -> bool:
         return self.ending is None and self in self._node.peers.busy
 
-    def send_soon(self, frame: Frame) -> None:
-        """Write a message before whatever is sent after it; nobody waits."""
-        if self._queue is None:
-            self._queue = SendQueue(self._write, self._node.own)
-        self._queue.put(frame)
-
-    async def asend(self, frame: Frame) -> SendAnswer:
-        """Write a message to the peer."""
-        if self._queue:
-            await self._queue.flush()
-        return await self._write(frame)
-
     async def _write(self, frame: Frame) -> SendAnswer:
         if self.ending is not None:
             return SendAnswer.GONE
@@ -224,8 +212,8 @@ class InboundSession:
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
         """Close the session, and say so to the peer."""
-        if self._queue and cause == CloseCause.HANDLER:
-            await self._queue.flush()
+        if cause == CloseCause.HANDLER:
+            await self._write_queued()
         if self.ending is not None:
             return SendAnswer.GONE
         await self._end_and_tell(code, cut_reason(reason), cause)

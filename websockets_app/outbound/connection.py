@@ -26,7 +26,7 @@ from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
-from ..node.send_queue import SendQueue
+from ..node.sending import Sending
 from .config import ClientConfig
 from .handle import WebsocketClient
 from .keepalive import keep_alive
@@ -37,13 +37,14 @@ logger = logging.getLogger(__name__)
 _NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class Connection:
+class Connection(Sending):
     """One connection, used in the node's event loop only."""
 
     def __init__(
         self, node: Node, config: ClientConfig, on_ending: Callable[[Ending], None]
     ) -> None:
         assert config.handler is not None
+        super().__init__(node.own)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketClient(self.id)
         self.handler: Handler = config.handler
@@ -56,7 +57,6 @@ class Connection:
         self._on_ending = on_ending
         self._dispatcher = Dispatcher(self, node.pool)
         self._socket: ClientConnection | None = None
-        self._queue: SendQueue | None = None
         self._opened_at = 0.0
         self._ended_at = 0.0
         self._ended_here = False
@@ -147,18 +147,6 @@ class Connection:
 
     # What goes out
 
-    def send_soon(self, frame: Frame) -> None:
-        """Write a message before whatever is sent after it; nobody waits."""
-        if self._queue is None:
-            self._queue = SendQueue(self._write, self._node.own)
-        self._queue.put(frame)
-
-    async def asend(self, frame: Frame) -> SendAnswer:
-        """Write a message to the peer."""
-        if self._queue:
-            await self._queue.flush()
-        return await self._write(frame)
-
     async def _write(self, frame: Frame) -> SendAnswer:
         if self._socket is None or self.ending is not None:
             return SendAnswer.GONE
@@ -174,8 +162,8 @@ class Connection:
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer:
         """Close the connection, and say so to the peer; doesn't wait for its answer."""
-        if self._queue and cause == CloseCause.HANDLER:
-            await self._queue.flush()
+        if cause == CloseCause.HANDLER:
+            await self._write_queued()
         if self._socket is None or self.ending is not None:
             return SendAnswer.GONE
         reason = cut_reason(reason)
