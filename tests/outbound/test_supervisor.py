@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from websockets.asyncio.server import ServerConnection
 
 from tests.infrastructure.waiting import aeventually
 from tests.outbound.conftest import MakeHandler, MakePeer, Supervised
 from websockets_app.models import Client, ClientRuntime
+from websockets_app.outbound.connection import Connection
 
 
 class Guests:
@@ -106,6 +108,22 @@ async def test_a_row_with_values_that_no_form_would_take_fails_and_never_dials(
     client.headers = {}
     await client.asave()
     await supervised.wait_for("open")
+
+
+async def test_an_error_of_the_runner_s_own_makes_a_client_rest_as_any_other(
+    supervised: Supervised,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(connection: Connection, socket: object) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr(Connection, "run", fail)
+    await supervised.add(await make_peer(Guests()), make_handler(), backoff_base=60)
+    row = await supervised.wait_for("backoff")
+    assert row.reason == "the runner failed with ZeroDivisionError: nobody thought of it"
+    assert row.next_attempt_at is not None
 
 
 async def test_a_stopped_client_does_not_wait_for_its_backoff(

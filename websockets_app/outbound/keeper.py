@@ -105,11 +105,21 @@ class Keeper:
         """Make one attempt, live with what it opened, and rest as long as that deserves."""
         self._afresh = False
         try:
-            outcome = await self._attempt()
+            outcome = await self._attempt_or_failure()
             if self.parting is None and not self._afresh:
                 await self._rest(outcome)
         except CalledOff:
             pass  # the loop knows why
+
+    async def _attempt_or_failure(self) -> Outcome:
+        """Make one attempt; after an error of our own, too, the client rests before the next."""
+        try:
+            return await self._attempt()
+        except CalledOff:
+            raise
+        except Exception as error:
+            logger.exception("Client %s can't go on", self.config.name, extra=self._log_extra())
+            return Outcome(reason=f"the runner failed with {type(error).__name__}: {error}")
 
     async def _attempt(self) -> Outcome:
         self._connection = None
