@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +12,14 @@ import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
 from playwright.sync_api import Browser, Page
+from pytest_django import Settings
 
 from tests.infrastructure.browser import open_page, running_browser
 from tests.infrastructure.postgres import fresh_database, running_postgres
 from tests.infrastructure.processes import Server
 from tests.infrastructure.site import Site
 from tests.infrastructure.valkey import running_valkey
+from websockets_app.dispatch import loader
 
 INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "valkey_url"}
 
@@ -118,3 +121,26 @@ def demo(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> I
     site.shell("from wsproject.demo import create_rows; create_rows('127.0.0.1:8000')")
     yield Demo(site, site.start_daphne())
     site.end()
+
+
+@pytest.fixture
+def write_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> Iterator[Callable[[str, str], str]]:
+    """Write a handler module below an allowed package of the test's own; return its reference."""
+    package = tmp_path / "written_handlers"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.WEBSOCKETS = {
+        **settings.WEBSOCKETS, "HANDLER_PACKAGES": ["handlers", "written_handlers"],
+    }  # fmt: skip
+
+    def write(name: str, source: str) -> str:
+        (package / f"{name}.py").write_text(source)
+        return f"written_handlers.{name}"
+
+    yield write
+    for module in [name for name in sys.modules if name.startswith("written_handlers")]:
+        del sys.modules[module]
+    loader.load.cache_clear()

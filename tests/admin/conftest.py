@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client as Browser
 from django.utils import timezone
-from pytest_django import Settings
 
-from websockets_app.dispatch import loader
 from websockets_app.models import Endpoint, Event, Node, Session
 
 
@@ -89,26 +85,3 @@ def make_node(db: None) -> Callable[..., Node]:
         )  # fmt: skip
 
     return make
-
-
-@pytest.fixture
-def write_handler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
-) -> Iterator[Callable[[str, str], str]]:
-    """Write a handler module below an allowed package of the test's own; return its name."""
-    package = tmp_path / "admin_handlers"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    settings.WEBSOCKETS = {
-        **settings.WEBSOCKETS, "HANDLER_PACKAGES": ["handlers", "admin_handlers"],
-    }  # fmt: skip
-
-    def write(name: str, source: str) -> str:
-        (package / f"{name}.py").write_text(source)
-        return f"admin_handlers.{name}"
-
-    yield write
-    for module in [name for name in sys.modules if name.startswith("admin_handlers")]:
-        del sys.modules[module]
-    loader.load.cache_clear()

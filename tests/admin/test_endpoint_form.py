@@ -28,16 +28,16 @@ def submit(browser: Browser, **fields: Any) -> Any:
 @pytest.mark.parametrize(
     "spelling",
     ["my_project.ws_handler", "my-project/ws-handler", "/my-project/ws-handler.py",
-     "my-project/ws-handler.js", "admin_handlers.my_project.ws_handler"],
+     "my-project/ws-handler.js", "written_handlers.my_project.ws_handler"],
 )  # fmt: skip
 def test_each_spelling_is_stored_as_the_one_module(
     admin_client: Browser, write_handler: Callable[[str, str], str], spelling: str, tmp_path: Any
 ) -> None:
-    (tmp_path / "admin_handlers" / "my_project").mkdir()
-    (tmp_path / "admin_handlers" / "my_project" / "__init__.py").touch()
+    (tmp_path / "written_handlers" / "my_project").mkdir()
+    (tmp_path / "written_handlers" / "my_project" / "__init__.py").touch()
     write_handler("my_project/ws_handler", "def on_message(message): pass")
     submit(admin_client, handler=spelling)
-    assert Endpoint.objects.get().handler == "admin_handlers.my_project.ws_handler"
+    assert Endpoint.objects.get().handler == "written_handlers.my_project.ws_handler"
 
 
 @pytest.mark.parametrize(

@@ -45,19 +45,30 @@ def test_a_row_whose_engine_is_not_configured() -> None:
 
 def test_a_path_that_cannot_be_served() -> None:
     Endpoint.objects.create(endpoint="chat/<nope:x>", handler="handlers.echo")
-    assert ids(check()) == ["W041"]
+    (message,) = check()
+    assert message.id == "websockets_app.W040"
+    assert "nope" in message.msg
+
+
+def test_values_that_no_form_would_take() -> None:
+    Endpoint.objects.create(endpoint="echo", handler="handlers.echo", origins="*")
+    Client.objects.create(name="feed", uri="ws://x/", handler="handlers.printer", headers=["a"])
+    endpoint, client = check()
+    assert (endpoint.id, client.id) == ("websockets_app.W040", "websockets_app.W042")
+    assert "origins" in endpoint.msg
+    assert "headers" in client.msg
 
 
 def test_an_endpoint_that_is_never_reached() -> None:
     Endpoint.objects.create(endpoint="chat/<slug:room>", handler="handlers.room")
     row = Endpoint.objects.create(endpoint="chat/kitchen", handler="handlers.room")
     (message,) = check()
-    assert (message.id, message.obj) == ("websockets_app.W042", row)
+    assert (message.id, message.obj) == ("websockets_app.W041", row)
 
 
 def test_a_client_whose_handler_is_missing_unless_it_is_stopped() -> None:
     Client.objects.create(name="feed", uri="ws://x/", handler="handlers.nope")
-    assert ids(check()) == ["W043"]
+    assert ids(check()) == ["W042"]
     Client.objects.all().stop()
     assert check() == []
 

@@ -11,11 +11,10 @@ from typing import Any
 from django.core import checks
 from django.db import OperationalError, ProgrammingError, router
 
-from ..dispatch.loader import problem_of
-from ..exceptions import InvalidEndpoint
+from ..inbound.config import problem_of as problem_of_endpoint
 from ..models import Client, Endpoint
-from ..models.patterns import compile_route
 from ..models.shadowing import never_reached
+from ..outbound.config import problem_of as problem_of_client
 from .options import are_usable
 from .tags import WEBSOCKETS
 
@@ -34,32 +33,28 @@ def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[ch
 
 def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]:
     for endpoint in endpoints:
-        if problem := problem_of(endpoint.engine, endpoint.handler):
+        if problem := problem_of_endpoint(endpoint):
             yield checks.Warning(
                 f"The endpoint {endpoint} refuses every connection: {problem}",
-                hint="Mend or replace its handler, or disable the endpoint.",
+                hint="Mend the row or its handler, or disable the endpoint.",
                 obj=endpoint,
                 id="websockets_app.W040",
             )
-        try:
-            compile_route(endpoint.endpoint)
-        except InvalidEndpoint as error:
-            yield checks.Warning(str(error), obj=endpoint, id="websockets_app.W041")
     for newer, older in never_reached(endpoints):
         yield checks.Warning(
             f"The endpoint {newer} is never reached: {older} is older and takes all its paths.",
             hint="Delete and create the one that is to lose, or change a path.",
             obj=newer,
-            id="websockets_app.W042",
+            id="websockets_app.W041",
         )
 
 
 def _check_clients(clients: list[Client]) -> Iterator[checks.CheckMessage]:
     for client in clients:
-        if problem := problem_of(client.engine, client.handler):
+        if problem := problem_of_client(client):
             yield checks.Warning(
                 f"The client {client} can't run: {problem}",
-                hint="Mend or replace its handler, or stop the client.",
+                hint="Mend the row or its handler, or stop the client.",
                 obj=client,
-                id="websockets_app.W043",
+                id="websockets_app.W042",
             )

@@ -49,7 +49,11 @@ class Serving:
         """Close every session with 1001, let handlers end, write what is left."""
         if begun:
             return
-        await self._close(self._sessions(), CloseCode.GOING_AWAY, CloseCause.SHUTDOWN)
+        closing = (
+            session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+            for session in self._sessions()
+        )
+        await asyncio.gather(*closing)
         await self.node.stop()
         atexit.unregister(self.node.recorder.flush_at_exit)
 
@@ -92,11 +96,6 @@ class Serving:
 
     def _sessions(self) -> list[InboundSession]:
         return [peer for peer in self.node.peers if isinstance(peer, InboundSession)]
-
-    async def _close(
-        self, sessions: list[InboundSession], code: CloseCode, cause: CloseCause
-    ) -> None:
-        await asyncio.gather(*(session.aclose(code, "", cause) for session in sessions))
 
 
 _started: dict[asyncio.AbstractEventLoop, asyncio.Future[Serving]] = {}
