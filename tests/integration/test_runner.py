@@ -15,24 +15,28 @@ from tests.infrastructure.site import Site
 from tests.infrastructure.waiting import SCALE, eventually
 from tests.integration.peers import close_at_once, running_peer
 
+# A line is one write: print() with several arguments makes several, and threads then mix theirs.
 TRACE = """
 import asyncio
 
+def say(line):
+    print(line + "\\n", end="", flush=True)
+
 async def on_open(session):
-    print("open", session.direction, flush=True)
+    say(f"open {session.direction}")
     return "hello"
 
 async def on_message(message):
-    print("message", message, flush=True)
+    say(f"message {message}")
     if message.startswith("sleep"):
         await asyncio.sleep(float(message.split()[1]))
-        print("slept", flush=True)
+        say("slept")
 
 def on_error(error):
-    print("error", error, flush=True)
+    say(f"error {error}")
 
 def on_close(code):
-    print("closed", code, flush=True)
+    say(f"closed {code}")
 """
 
 QUICK = "WEBSOCKETS |= {'NODE_TTL': 3.0, 'HEARTBEAT_INTERVAL': 0.5, 'POLL_INTERVAL': 0.25}"
@@ -331,11 +335,11 @@ def test_handlers_that_never_end_hold_the_runner_up_only_so_long(
         import time
 
         def on_message(message):
-            print("begins to block", flush=True)
+            print("begins to block\\n", end="", flush=True)
             time.sleep(600)
 
         def on_close(code):
-            print("closed all the same", code, flush=True)
+            print(f"closed all the same {code}\\n", end="", flush=True)
         """,
     )
     with running_peer() as peer:
