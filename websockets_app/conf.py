@@ -53,6 +53,9 @@ class WebsocketsSettings:
     HANDSHAKES_PER_HOST: int = 4
     """How many clients connect to one host at the same time."""
 
+    OUTBOX_MESSAGE_SIZE: int = 16 * 1024 * 1024
+    """Bytes of a message that code may send through a client."""
+
     CHANNEL_LAYER: str | None = "default"
     """The channel layer that nodes talk over; None: nodes only poll."""
 

@@ -16,7 +16,19 @@
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
-    └── CredentialMissing           a header or URI names an environment variable that isn't set
+    ├── CredentialMissing           a header or URI names an environment variable that isn't set
+    ├── InvalidClient               a client can't be stored so: the text names each field
+    ├── ClientConflict              a client of that name is there, and is another one
+    ├── ClientGone                  the client isn't there any more
+    ├── MessageTooBig               a message for the outbox is larger than the setting allows
+    ├── NoRunner                    nobody would connect: no runner is alive
+    ├── WaitInTransaction           no runner could see the row before the transaction ends
+    └── ConnectFailed               a client that was to open didn't
+        ├── PeerUnreachable         no such name, nobody listens, or the network failed
+        ├── TlsFailed               the certificate or the TLS handshake was bad
+        ├── HandshakeRefused        the peer answered the handshake with an HTTP status
+        ├── ClosedAtOnce            the connection ended before on_open had run
+        └── ConnectTimeout          it took longer than the caller would wait
 
 The first line of a class's docstring is its message where none is given.
 """
@@ -85,3 +97,51 @@ class AddressNotAllowed(WebsocketsError):
 
 class CredentialMissing(WebsocketsError):
     """An environment variable that the client's row names isn't set."""
+
+
+class InvalidClient(WebsocketsError):
+    """A client can't be stored with these values."""
+
+
+class ClientConflict(WebsocketsError):
+    """A client of that name is there, and is another one."""
+
+
+class ClientGone(WebsocketsError):
+    """The client isn't there any more."""
+
+
+class MessageTooBig(WebsocketsError):
+    """The message is larger than WEBSOCKETS['OUTBOX_MESSAGE_SIZE'] allows."""
+
+
+class NoRunner(WebsocketsError):
+    """No runner is alive: start one with manage.py run_websocket_clients."""
+
+
+class WaitInTransaction(WebsocketsError):
+    """Waiting inside a transaction is in vain: no runner sees the client before it ends."""
+
+
+class ConnectFailed(WebsocketsError):
+    """The client could not connect."""
+
+
+class PeerUnreachable(ConnectFailed):
+    """The client's peer can't be reached."""
+
+
+class TlsFailed(ConnectFailed):
+    """TLS with the client's peer failed."""
+
+
+class HandshakeRefused(ConnectFailed):
+    """The peer refused the handshake."""
+
+
+class ClosedAtOnce(ConnectFailed):
+    """The connection ended before on_open had run."""
+
+
+class ConnectTimeout(ConnectFailed):
+    """The client did not open in time."""

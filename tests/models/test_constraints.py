@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -68,6 +69,7 @@ def node(**fields: Any) -> Node:
         lambda: endpoint(record_messages="everything"),
         lambda: client(desired="fly"),
         lambda: client(record_messages="everything"),
+        lambda: client(on_uncertain="shrug"),
         lambda: session(closed_at=timezone.now(), close_cause="boredom"),
         lambda: session(closed_at=timezone.now()),
         lambda: session(close_cause="peer"),
@@ -102,7 +104,18 @@ def test_what_is_right_is_taken(make: Callable[[], Any]) -> None:
     make().save(force_insert=True)
 
 
-@pytest.mark.parametrize("make", [endpoint, client, event, minute])
+def two_endpoints_of_one_file() -> Endpoint:
+    return endpoint(endpoint=uuid.uuid4().hex, source_root="handlers", source="a.websocket")
+
+
+def two_clients_of_one_file() -> Client:
+    return client(name=uuid.uuid4().hex, source_root="handlers", source="a.websocket-client")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [endpoint, client, event, minute, two_endpoints_of_one_file, two_clients_of_one_file],
+)
 def test_what_must_be_once_is_refused_twice(make: Callable[[], Any]) -> None:
     make().save()
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -175,6 +188,8 @@ def test_a_deleted_node_leaves_its_sessions_and_events() -> None:
         (choices.NODE_KIND, states.NodeKind),
         (choices.NODE_STATE, states.NodeState),
         (choices.OUTBOX_STATUS, states.OutboxStatus),
+        (choices.ON_UNCERTAIN, states.OnUncertain),
+        (choices.FAILURE, states.Failure),
     ],
 )
 def test_every_state_has_words_and_every_word_a_state(labels: choices.Labels, values: Any) -> None:
@@ -185,9 +200,11 @@ def test_the_migrations_are_complete_and_can_be_checked() -> None:
     call_command("makemigrations", "websockets_app", check=True, dry_run=True, verbosity=0)
 
 
-def test_the_one_migration_holds_values_and_no_enums_that_may_change_later() -> None:
-    [migration] = sorted((REPOSITORY / "websockets_app" / "migrations").glob("0*.py"))
-    assert "websockets_app.core" not in migration.read_text(encoding="utf-8")
+def test_migrations_hold_values_and_no_enums_that_may_change_later() -> None:
+    migrations = sorted((REPOSITORY / "websockets_app" / "migrations").glob("0*.py"))
+    assert migrations
+    for migration in migrations:
+        assert "websockets_app.core" not in migration.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -131,10 +131,10 @@ def client_id() -> int:
 
 
 def test_a_client_is_held_by_one_node(client_id: int) -> None:
-    assert ClientRuntime.objects.claimable([client_id]) == [client_id]
+    assert ClientRuntime.objects.claimable([client_id], timezone.now()) == [client_id]
     assert ClientRuntime.objects.claim(client_id, "a") == 1
     assert ClientRuntime.objects.claim(client_id, "b") is None
-    assert ClientRuntime.objects.claimable([client_id]) == []
+    assert ClientRuntime.objects.claimable([client_id], timezone.now()) == []
     assert ClientRuntime.objects.held_by("a") == {client_id: 1}
     assert ClientRuntime.objects.held_by("b") == {}
 
@@ -163,14 +163,12 @@ def test_what_a_lost_runner_held_is_released_and_its_late_writes_hit_nothing(
 ) -> None:
     epoch = ClientRuntime.objects.claim(client_id, "a")
     assert epoch is not None
-    released = ClientRuntime.objects.release_all_of(
-        "a", ClientState.UNASSIGNED, "its runner was lost", timezone.now()
-    )
+    released = ClientRuntime.objects.release_all_of("a", "its runner was lost", timezone.now())
     assert released == 1
     assert not ClientRuntime.objects.write(client_id, "a", epoch, state=ClientState.OPEN)
     runtime = ClientRuntime.objects.get()
     assert (runtime.state, runtime.reason) == ("unassigned", "its runner was lost")
-    assert ClientRuntime.objects.claimable([client_id]) == [client_id]
+    assert ClientRuntime.objects.claimable([client_id], timezone.now()) == [client_id]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -138,6 +138,28 @@ class ClientState(StrEnum):
     FAILED = "failed"
 
 
+class Failure(StrEnum):
+    """What kept a client from opening, or ended it before its `on_open` had run."""
+
+    ADDRESS = "address"
+    CREDENTIAL = "credential"
+    URI = "uri"
+    HANDLER = "handler"
+    UNREACHABLE = "unreachable"
+    TLS = "tls"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+    CLOSED = "closed"
+    OTHER = "other"
+
+
+class OnUncertain(StrEnum):
+    """What becomes of a message of which nobody knows whether the peer received it."""
+
+    HOLD = "hold"
+    RESEND = "resend"
+
+
 class OutboxStatus(StrEnum):
     """How far a message on its way out has come."""
 
@@ -165,9 +187,27 @@ _CLIENT_TRANSITIONS: Final = {
 }
 
 
+_O = OutboxStatus
+_OUTBOX_BEFORE: Final = {
+    # Back to QUEUED goes what was never written, and what is to be sent again all the same.
+    _O.QUEUED: {_O.CLAIMED, _O.WRITTEN, _O.UNCERTAIN, _O.EXPIRED, _O.DEAD},
+    _O.CLAIMED: {_O.QUEUED},
+    _O.WRITTEN: {_O.CLAIMED},
+    _O.ACKNOWLEDGED: {_O.CLAIMED, _O.WRITTEN},
+    _O.EXPIRED: {_O.QUEUED},
+    _O.DEAD: {_O.QUEUED, _O.CLAIMED, _O.WRITTEN, _O.UNCERTAIN},
+    _O.UNCERTAIN: {_O.CLAIMED, _O.WRITTEN},
+}
+
+
 def check_client_transition(old: ClientState, new: ClientState) -> ClientState:
     """Return `new` if a client may go there from `old`; raise `IllegalTransition` otherwise."""
     if new not in _CLIENT_TRANSITIONS[old]:
         allowed = ", ".join(sorted(_CLIENT_TRANSITIONS[old]))
         raise IllegalTransition(f"A client can't go from {old} to {new}; allowed: {allowed}.")
     return new
+
+
+def outbox_statuses_before(new: OutboxStatus) -> frozenset[OutboxStatus]:
+    """Return the statuses from which a message may come to `new`, for the WHERE of its write."""
+    return frozenset(_OUTBOX_BEFORE[new])

@@ -1,11 +1,12 @@
 """The tables: descriptors that the admin owns, and what nodes know, which nodes own."""
 
-from .client import Client, ClientRuntime
+from .client import Client
 from .endpoint import Endpoint, EndpointGroup
 from .event import Event
 from .minute import Minute
 from .node import Node
 from .outbox import OutboxMessage
+from .runtime import ClientRuntime
 from .session import Session
 
 __all__ = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from django.db.models import CheckConstraint, Q
+from django.db.models import CheckConstraint, Q, UniqueConstraint
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -94,6 +94,22 @@ NODE_STATE: Labels = [
     (states.NodeState.STOPPED.value, _("stopped")),
     (states.NodeState.LOST.value, _("lost")),
 ]
+ON_UNCERTAIN: Labels = [
+    (states.OnUncertain.HOLD.value, _("hold: sent at most once")),
+    (states.OnUncertain.RESEND.value, _("resend: sent at least once")),
+]
+FAILURE: Labels = [
+    (states.Failure.ADDRESS.value, _("address not allowed")),
+    (states.Failure.CREDENTIAL.value, _("credential missing")),
+    (states.Failure.URI.value, _("bad URI")),
+    (states.Failure.HANDLER.value, _("handler has a problem")),
+    (states.Failure.UNREACHABLE.value, _("unreachable")),
+    (states.Failure.TLS.value, _("TLS failed")),
+    (states.Failure.REFUSED.value, _("handshake refused")),
+    (states.Failure.TIMEOUT.value, _("no answer in time")),
+    (states.Failure.CLOSED.value, _("closed at once")),
+    (states.Failure.OTHER.value, _("other")),
+]
 OUTBOX_STATUS: Labels = [
     (states.OutboxStatus.QUEUED.value, _("queued")),
     (states.OutboxStatus.CLAIMED.value, _("claimed")),
@@ -110,4 +126,13 @@ def one_of(field: str, values: type[StrEnum], *, or_empty: bool = False) -> Chec
     allowed = [str(value) for value in values] + ([""] if or_empty else [])
     return CheckConstraint(
         condition=Q(**{f"{field}__in": allowed}), name=f"websockets_%(class)s_{field}"
+    )
+
+
+def one_row_a_file() -> UniqueConstraint:
+    """Return the constraint that a file owns one row of its kind."""
+    return UniqueConstraint(
+        fields=("source_root", "source"),
+        condition=~Q(source=""),
+        name="websockets_%(class)s_file",
     )

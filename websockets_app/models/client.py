@@ -1,9 +1,6 @@
-"""Clients: what the admin wants of an outbound connection, and what its runner knows of it."""
+"""Clients: what the admin, a file or code wants of an outbound connection."""
 
 from __future__ import annotations
-
-from datetime import datetime
-from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -11,7 +8,7 @@ from django.db import models
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import ClientState, Desired, MessageRecording, OnHandlerError
+from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain
 from . import choices
 from .descriptor import Descriptor, DescriptorQuerySet
 
@@ -31,6 +28,14 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
     def stop(self) -> int:
         """Want these clients closed; return how many were to run."""
         return self.exclude(desired=Desired.STOP).update(desired=Desired.STOP)
+
+    def reconnect(self) -> int:
+        """Let the runner close these clients' connections and open new ones; return how many."""
+        return self.filter(desired=Desired.RUN).update(generation=F("generation") + 1)
+
+    def ephemeral(self) -> ClientQuerySet:
+        """Return the clients that live as long as one connection."""
+        return self.filter(ephemeral=True)
 
     def without_runtime(self) -> ClientQuerySet:
         """Return the clients that no runner has seen yet."""
@@ -110,6 +115,33 @@ class Client(Descriptor):
         help_text=_("Seconds that a connection must last before the backoff starts anew."),
     )
 
+    on_uncertain = models.CharField(
+        _("when nobody knows whether a message arrived"),
+        max_length=6,
+        choices=choices.ON_UNCERTAIN,
+        default=OnUncertain.HOLD.value,
+        help_text=_("Only the peer can make it exactly once, by the message's id."),
+    )
+    message_ttl = models.FloatField(
+        _("messages expire after"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.1)],
+        help_text=_("Seconds that a message may wait to be sent; empty: for ever."),
+    )
+    ephemeral = models.BooleanField(
+        _("ephemeral"),
+        default=False,
+        editable=False,
+        help_text=_("Lives as long as its one connection, as code asked for it."),
+    )
+    generation = models.PositiveBigIntegerField(
+        _("generation"),
+        default=0,
+        editable=False,
+        help_text=_("Grows when somebody closes its connection; the runner then opens another."),
+    )
+
     objects = ClientQuerySet.as_manager()
 
     class Meta:
@@ -120,7 +152,9 @@ class Client(Descriptor):
         constraints = (
             choices.one_of("desired", Desired),
             choices.one_of("on_handler_error", OnHandlerError),
+            choices.one_of("on_uncertain", OnUncertain),
             choices.one_of("record_messages", MessageRecording),
+            choices.one_row_a_file(),
         )
 
     def __str__(self) -> str:
@@ -133,96 +167,3 @@ class Client(Descriptor):
         headers = self.headers
         if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
             raise ValidationError({"headers": _("Write a JSON object of strings.")})
-
-
-class ClientRuntimeQuerySet(models.QuerySet["ClientRuntime"]):
-    """The runner's own writes: each names holder and epoch, so that a late one hits nothing."""
-
-    def claim(self, client_id: int, node_id: str) -> int | None:
-        """Make `node_id` the holder of a client that nobody holds.
-
-        Returns the epoch that every later write must name, or None where somebody was faster.
-        """
-        claimed = self.filter(client_id=client_id, holder__isnull=True).update(
-            holder_id=node_id, epoch=F("epoch") + 1
-        )
-        if not claimed:
-            return None
-        return (
-            self.filter(client_id=client_id, holder_id=node_id)
-            .values_list("epoch", flat=True)
-            .get()
-        )
-
-    def write(self, client_id: int, node_id: str, epoch: int, **values: Any) -> bool:
-        """Write `values` if the lease still stands; tell whether it did.
-
-        Among them `holder_id=None` gives the client back.
-        """
-        return bool(
-            self.filter(client_id=client_id, holder_id=node_id, epoch=epoch).update(**values)
-        )
-
-    def release_all_of(self, node_id: str, state: ClientState, reason: str, at: datetime) -> int:
-        """Give back everything that `node_id` holds; return how many clients that were."""
-        return self.filter(holder_id=node_id).update(
-            holder_id=None,
-            epoch=F("epoch") + 1,
-            state=state,
-            reason=reason,
-            since=at,
-            next_attempt_at=None,
-            opened_at=None,
-        )
-
-    def held_by(self, node_id: str) -> dict[int, int]:
-        """Return the epochs of the clients that `node_id` holds, by client."""
-        return dict(self.filter(holder_id=node_id).values_list("client_id", "epoch"))
-
-    def claimable(self, client_ids: list[int]) -> list[int]:
-        """Return those of `client_ids` that nobody holds."""
-        free = self.filter(client_id__in=client_ids, holder__isnull=True)
-        return list(free.values_list("client_id", flat=True))
-
-
-class ClientRuntime(models.Model):
-    """What the runner knows of a client; written by runners only."""
-
-    client = models.OneToOneField(
-        Client, models.CASCADE, primary_key=True, related_name="runtime", verbose_name=_("client")
-    )
-    state = models.CharField(
-        _("state"),
-        max_length=12,
-        choices=choices.CLIENT_STATE,
-        default=ClientState.UNASSIGNED.value,
-    )
-    reason = models.TextField(_("reason"), blank=True)
-    since = models.DateTimeField(_("since"), null=True)
-    attempt = models.PositiveIntegerField(_("attempt"), default=0)
-    next_attempt_at = models.DateTimeField(_("next attempt"), null=True)
-    opened_at = models.DateTimeField(_("opened at"), null=True)
-    connection_id = models.CharField(_("connection"), max_length=32, blank=True)
-    subprotocol = models.CharField(_("subprotocol"), max_length=100, blank=True)
-    messages_in = models.BigIntegerField(_("messages in"), default=0)
-    messages_out = models.BigIntegerField(_("messages out"), default=0)
-    holder = models.ForeignKey(
-        "Node",
-        models.DO_NOTHING,
-        null=True,
-        db_constraint=False,
-        related_name="held",
-        verbose_name=_("runner"),
-    )
-    epoch = models.BigIntegerField(_("epoch"), default=0)
-
-    objects = ClientRuntimeQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = _("client's runtime")
-        verbose_name_plural = _("clients' runtimes")
-        constraints = (choices.one_of("state", ClientState),)
-        indexes = (models.Index(fields=("state",), name="websockets_runtime_state"),)
-
-    def __str__(self) -> str:
-        return f"{self.client_id}: {self.state}"

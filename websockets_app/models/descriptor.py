@@ -124,6 +124,16 @@ class Descriptor(models.Model):
         choices=choices.MESSAGE_RECORDING,
         default=MessageRecording.COUNTERS.value,
     )
+    source_root = models.CharField(
+        _("root of its file"), max_length=255, blank=True, editable=False
+    )
+    source = models.CharField(
+        _("file"),
+        max_length=255,
+        blank=True,
+        editable=False,
+        help_text=_("The file that owns the row, below its root; empty: people own it."),
+    )
     revision = models.BigIntegerField(_("revision"), default=new_revision, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
@@ -154,6 +164,11 @@ class Descriptor(models.Model):
     def clean(self) -> None:
         super().clean()
         self.check_strings("subprotocols")
+
+    @property
+    def file(self) -> str:
+        """The file that owns the row, for people; empty where people own it."""
+        return f"{self.source_root}/{self.source}" if self.source else ""
 
     def check_strings(self, field: str) -> None:
         """Raise `ValidationError` where the JSON of `field` is no list of strings."""

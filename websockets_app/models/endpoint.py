@@ -120,6 +120,7 @@ class Endpoint(Descriptor):
             choices.one_of("on_change", OnChange),
             choices.one_of("on_handler_error", OnHandlerError),
             choices.one_of("record_messages", MessageRecording),
+            choices.one_row_a_file(),
         )
 
     def __str__(self) -> str:

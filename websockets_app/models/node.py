@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.states import NodeKind, NodeState
 from . import choices
-from .client import ClientRuntime
+from .runtime import ClientRuntime
 from .session import Session
 
 

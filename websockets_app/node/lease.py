@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from ..conf import app_settings
 from ..core.close_codes import CloseCode
 from ..core.lifeline import Lifeline
-from ..core.states import ClientState, CloseCause, Direction, EventKind, NodeKind
+from ..core.states import CloseCause, Direction, EventKind, NodeKind
 from ..database import DatabaseThread
 from ..models import ClientRuntime, Event, Node, Session
 from ..recording.facts import moment
@@ -95,9 +95,7 @@ def reap(node_id: str, beat: int, *, by: str) -> bool:
             return False
         sessions = list(Session.objects.open().of_node(node_id))
         Session.objects.close_lost(node_id, at, CloseCode.ABNORMAL)
-        released = ClientRuntime.objects.release_all_of(
-            node_id, ClientState.UNASSIGNED, "its runner was lost", at
-        )
+        released = ClientRuntime.objects.release_all_of(node_id, "its runner was lost", at)
         lost = Event(kind=EventKind.NODE_LOST, node_id=by, peer=node_id, at=at, seq=beat)
         closes = [_close_event(session, by, beat) for session in sessions]
         Event.objects.bulk_create([lost, *closes], ignore_conflicts=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -11,6 +12,7 @@ from django.db import transaction
 from ..core.states import ClientState
 from ..database import DatabaseThread
 from ..models import Client, ClientRuntime
+from ..recording.facts import moment
 
 WRITE_SECONDS: Final = 0.25
 """The shortest time between two writes: a client that flaps doesn't flood the database."""
@@ -98,7 +100,7 @@ def _claim(node_id: str, client_ids: list[int]) -> list[Hold]:
     """Claim in one transaction; take up what an earlier one claimed whose answer was lost."""
     _add_missing_rows(client_ids)
     runtimes = ClientRuntime.objects
-    free = runtimes.claimable(client_ids)
+    free = runtimes.claimable(client_ids, moment(time.time()))
     if free:
         with transaction.atomic():
             for client_id in free:
