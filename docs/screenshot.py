@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -35,7 +36,8 @@ def main() -> None:
         stack.callback(site.end)
         port = free_port()
         site.create_admin()
-        site.shell(f"from wsproject.demo import create_rows; create_rows('127.0.0.1:{port}')")
+        os.environ["DEMO_SITE"] = f"127.0.0.1:{port}"
+        site.manage("sync_websockets")
         site.shell(MORE_ROWS)
         server = site.start_daphne(port=port)
         site.start_runner()

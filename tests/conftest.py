@@ -118,7 +118,7 @@ class Demo(NamedTuple):
 def demo(tmp_path_factory: pytest.TempPathFactory, migrated_database: Path) -> Iterator[Demo]:
     """The demo with its rows, as ``make run`` makes them; shared, so add rows and leave these."""
     site = Site(tmp_path_factory.mktemp("demo"), template=migrated_database)
-    site.shell("from wsproject.demo import create_rows; create_rows('127.0.0.1:8000')")
+    site.manage("sync_websockets")
     yield Demo(site, site.start_daphne())
     site.end()
 

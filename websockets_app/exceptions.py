@@ -13,6 +13,8 @@
     ├── InvalidResult               a callback returned what can't be sent
     ├── MayOpenFailed               a handler's may_open raised
     ├── InvalidEndpoint             a path that isn't Django ``path()`` syntax
+    ├── InvalidDescriptorFile       a file that can't become a row: the text says why
+    ├── InvalidDescriptorPath       a path that holds no descriptor files
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
@@ -81,6 +83,14 @@ class MayOpenFailed(WebsocketsError):
 
 class InvalidEndpoint(WebsocketsError):
     """The endpoint isn't a path in Django's path() syntax."""
+
+
+class InvalidDescriptorFile(WebsocketsError):
+    """The descriptor file can't become a row."""
+
+
+class InvalidDescriptorPath(WebsocketsError):
+    """The path is neither a folder nor a descriptor file."""
 
 
 class IllegalTransition(WebsocketsError):

@@ -1,6 +1,7 @@
 """Prepare and run the demo: what ``make run`` does once the environment is installed.
 
-Preparing is safe to repeat: rows that exist are left as they were edited.
+Preparing is safe to repeat: rows are made the same as their files in ``handlers/``, and rows that
+people made are left as they are.
 """
 
 from __future__ import annotations
@@ -9,45 +10,24 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Mapping
-from typing import Any
 
 import django
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from honcho import manager as honcho
 
-MEBIBYTE = 1024 * 1024
-MAX_MESSAGE_SIZE = 16 * MEBIBYTE
-
-ENDPOINTS: Mapping[str, Mapping[str, Any]] = {
-    "echo": {
-        "handler": "handlers.echo",
-        "description": "Returns what it gets, text and binary.",
-        # Whoever tests a client or a server against it should meet no limit but this one.
-        "max_message_size": MAX_MESSAGE_SIZE,
-        "inbox_messages": 1_000_000,
-        "inbox_bytes": 16 * MAX_MESSAGE_SIZE,
-    },
-    "room/<slug:room>": {
-        "handler": "handlers.room",
-        "description": "People who talk to each other, in as many rooms as they like.",
-    },
-    "ticker": {
-        "handler": "handlers.ticker",
-        "description": "Tells the time, again and again.",
-    },
-}
+MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 
 
 def main() -> int:
-    """Migrate, create what is missing, then run the server and the runner until Ctrl-C."""
+    """Migrate, sync the rows with their files, then run the server and the runner until Ctrl-C."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "wsproject.settings")
     host, port = os.environ.get("HOST") or "127.0.0.1", os.environ.get("PORT") or "8000"
     site = address_to_visit(host, port)
+    os.environ["DEMO_SITE"] = site  # the client of the demo names it, as env:DEMO_SITE
     django.setup()
     call_command("migrate", verbosity=0)
     password = create_admin()
-    create_rows(site)
+    sync_rows()
     print_where_to_look(site, password)
     return run(host, port)
 
@@ -70,20 +50,12 @@ def create_admin() -> str | None:
     return password
 
 
-def create_rows(site: str) -> None:
-    """Create the endpoints and the client of the demo that aren't there."""
-    from websockets_app.models import Client, Endpoint
-
-    for endpoint, fields in ENDPOINTS.items():
-        Endpoint.objects.get_or_create(endpoint=endpoint, defaults={"access": "public", **fields})
-    Client.objects.get_or_create(
-        name="ticker",
-        defaults={
-            "uri": f"ws://{site}/websockets/v4/service/ticker",
-            "handler": "handlers.printer",
-            "desired": "run",
-        },
-    )
+def sync_rows() -> None:
+    """Make the endpoints and the client of the demo from the files in ``handlers/``."""
+    try:
+        call_command("sync_websockets")
+    except CommandError as error:  # a file that somebody is at work on must not stop the rest
+        print(error, file=sys.stderr)
 
 
 def print_where_to_look(site: str, password: str | None) -> None:

@@ -53,7 +53,7 @@ def demo(site: Site) -> Iterator[Demo]:
         print(run.output)  # noqa: T201 - shown if the test fails
 
 
-def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_is_in_the_database(
+def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_people_own(
     demo: Demo,
 ) -> None:
     site = demo.site
@@ -69,6 +69,7 @@ def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_is_in_the_databas
 
     site.shell(
         "Endpoint.objects.filter(endpoint='echo').update(description='mine')\n"
+        "Endpoint.objects.create(endpoint='own', handler='handlers.echo', description='mine')\n"
         "Client.objects.update(desired='stop')"
     )
     assert demo.press_ctrl_c() == 0
@@ -83,9 +84,10 @@ def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_is_in_the_databas
     second = demo.run()
     assert time.monotonic() - began < 10 * SCALE
     assert not PASSWORD.search(second.output)
-    kept = site.rows("SELECT endpoint, description FROM websockets_app_endpoint ORDER BY id")
-    assert kept[0] == {"endpoint": "echo", "description": "mine"}
-    assert len(kept) == 3
+    rows = site.rows("SELECT endpoint, description FROM websockets_app_endpoint ORDER BY id")
+    assert [row["endpoint"] for row in rows] == ["echo", "room/<slug:room>", "ticker", "own"]
+    assert rows[0]["description"].startswith("Returns what it gets")  # its file rules
+    assert rows[-1]["description"] == "mine"
     assert site.rows("SELECT desired FROM websockets_app_client") == [{"desired": "stop"}]
     second.wait_for_output("is ready. Clients to run: 0", timeout=20)
     assert demo.press_ctrl_c() == 0

@@ -1,0 +1,1 @@
+"""Rows from files, `*.websocket` and `*.websocket-client`, and back."""
