@@ -9,3 +9,6 @@ descriptors_changed = Signal()
 
 `sender` is the model. It only hurries the nodes: their poll notices what no signal told.
 """
+
+outbox_filled = Signal()
+"""Sent after the commit that put something into the outbox, or back into it."""

@@ -11,16 +11,22 @@ about the running callback answer None (or False) outside of one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
+
+from asgiref.sync import sync_to_async
 
 from .core.call import current_call
 from .core.peer import Peer
 from .core.states import CloseCause, Direction, Method, SendAnswer
 from .inbound.handle import WebsocketSession
 from .node.broadcast import abroadcast, broadcast
+from .node.handles import refuse_in_event_loop
+from .outbound import creation, listing
+from .outbound.creation import ClientOptions, Creation
 from .outbound.handle import WebsocketClient
 
 __all__ = [
+    "ClientOptions",
     "CloseCause",
     "Direction",
     "Method",
@@ -29,7 +35,15 @@ __all__ = [
     "WebsocketClient",
     "WebsocketSession",
     "abroadcast",
+    "acreate_websocket",
+    "aget_client",
+    "aget_client_by_handler",
+    "aget_clients",
     "broadcast",
+    "create_websocket",
+    "get_client",
+    "get_client_by_handler",
+    "get_clients",
     "get_error",
     "get_message",
     "get_method",
@@ -40,6 +54,94 @@ __all__ = [
     "is_on_message",
     "is_on_open",
 ]
+
+# Clients
+
+
+def create_websocket(
+    uri: str,
+    handler: str,
+    engine: str = "python",
+    *,
+    name: str | None = None,
+    wait: bool = True,
+    timeout: float = 10.0,
+    **options: Unpack[ClientOptions],
+) -> WebsocketClient:
+    """Create a client and return it (the seed's `createWebsocket`).
+
+    Waits until the runner has connected it and its `on_open` has run; with `wait=False` returns at
+    once. With a `name` it is a lasting row, which is brought back when its connection breaks, and
+    created once: a second call with the same values returns the same client. Without one it is
+    ephemeral, as in the seed: never connected again, and its row is gone when it closes.
+    `options` are what else its row may say (`ClientOptions`).
+
+    Raises, leaving nothing behind that was not there before, `HandlerProblem`, `InvalidUri`,
+    `InvalidClient`, `ClientConflict`, and where it waits also `WaitInTransaction`, `NoRunner`,
+    `ConnectFailed` in its kinds, `AddressNotAllowed` and `CredentialMissing`.
+    """
+    refuse_in_event_loop("acreate_websocket")
+    client = creation.described(uri, handler, engine, name, options)
+    return creation.create(Creation(client, options, timeout if wait else None))
+
+
+async def acreate_websocket(
+    uri: str,
+    handler: str,
+    engine: str = "python",
+    *,
+    name: str | None = None,
+    wait: bool = True,
+    timeout: float = 10.0,
+    **options: Unpack[ClientOptions],
+) -> WebsocketClient:
+    """Create a client and return it, as `create_websocket` does."""
+    client = await sync_to_async(creation.described)(uri, handler, engine, name, options)
+    return await creation.acreate(Creation(client, options, timeout if wait else None))
+
+
+def get_clients() -> list[dict[str, Any]]:
+    """Return what there is to know of each client, as JSON can hold it (the seed's `getClients`).
+
+    `id, name, uri, handler, engine, desired, ephemeral, state, reason, attempt, since,
+    next_attempt_at, opened_at, created_at`; times in ISO 8601, URIs without their secrets.
+    """
+    refuse_in_event_loop("aget_clients")
+    return listing.described_clients()
+
+
+async def aget_clients() -> list[dict[str, Any]]:
+    """Return what there is to know of each client, as `get_clients` does."""
+    return await sync_to_async(get_clients)()
+
+
+def get_client(id: int | str) -> WebsocketClient | None:  # noqa: A002 - the seed's name
+    """Return the client with that id, or None (the seed's `getClient`)."""
+    refuse_in_event_loop("aget_client")
+    return listing.client(id)
+
+
+async def aget_client(id: int | str) -> WebsocketClient | None:  # noqa: A002 - the seed's name
+    """Return the client with that id, or None."""
+    return await sync_to_async(get_client)(id)
+
+
+def get_client_by_handler(handler: str, engine: str = "python") -> WebsocketClient | None:
+    """Return the open client with that handler that was created first (`getClientByHandler`).
+
+    `handler` may be written in any of its spellings. None where no such client is open, or the one
+    that is has been told to close.
+    """
+    refuse_in_event_loop("aget_client_by_handler")
+    return listing.client_by_handler(handler, engine)
+
+
+async def aget_client_by_handler(handler: str, engine: str = "python") -> WebsocketClient | None:
+    """Return the open client with that handler that was created first."""
+    return await sync_to_async(get_client_by_handler)(handler, engine)
+
+
+# The running callback
 
 
 def get_message() -> str | bytes | None:

@@ -24,6 +24,7 @@ from tests.infrastructure.ports import free_port
 from tests.infrastructure.valkey import running_valkey
 from tests.infrastructure.waiting import aeventually
 from tests.node.conftest import MakeNode
+from websockets_app.core.states import Topic
 from websockets_app.models import Endpoint
 from websockets_app.models import Node as NodeRow
 from websockets_app.node import layer as layers
@@ -42,8 +43,9 @@ class Listening:
         self.layer = NodeLayer(self._nudge)
         self.task = asyncio.create_task(self.layer.listen())
 
-    def _nudge(self) -> None:
+    def _nudge(self, topic: Topic) -> None:
         self.nudged += 1
+        self.topic = topic
 
 
 Listen = Callable[[], Any]
@@ -87,9 +89,12 @@ def valkey_layer(settings: Settings, valkey_url: str) -> None:
 @pytest.mark.usefixtures("valkey_layer")
 async def test_a_nudge_reaches_every_other_node_at_once(listen: Listen) -> None:
     first, second, third = [await listen() for _ in range(3)]
-    await first.layer.nudge()
+    await first.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: second.nudged and third.nudged, timeout=1.0, every=0.005)
     assert (second.nudged, third.nudged) == (1, 1)
+    await first.layer.nudge(Topic.OUTBOX)
+    await aeventually(lambda: second.nudged == 2)
+    assert second.topic is Topic.OUTBOX
 
 
 @pytest.mark.usefixtures("valkey_layer")
@@ -110,7 +115,7 @@ async def test_a_nudge_lets_another_node_look_long_before_its_poll(
     rows = [Endpoint(endpoint="echo", handler="handlers.echo", revision=1)]
     await asyncio.to_thread(_insert_silently, rows)
     assert len(changes) == 1
-    await elsewhere.layer.nudge()
+    await elsewhere.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: len(changes) == 2, timeout=2.0)
     await node.stop()
     await cast("RedisChannelLayer", node.layer._layer).close_pools()
@@ -128,9 +133,9 @@ async def test_an_emptied_valkey_is_healed_by_the_next_heartbeat(
     first, second = await listen(), await listen()
     with redis.Redis.from_url(valkey_url) as client:
         client.flushall()
-    await first.layer.nudge()
+    await first.layer.nudge(Topic.DESCRIPTORS)
     await second.layer.keep()
-    await first.layer.nudge()
+    await first.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: second.nudged, timeout=1.0)
     assert second.nudged == 1  # the first one went nowhere
 
@@ -157,7 +162,7 @@ async def test_a_foreign_message_is_dropped_and_counted_and_the_next_nudge_comes
     assert node.nudged == 0
     assert "isn't ours" in caplog.text
     assert "hello" not in caplog.text
-    await node.layer.nudge()
+    await node.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: node.nudged == 1)
 
 
@@ -165,14 +170,14 @@ async def test_a_foreign_message_is_dropped_and_counted_and_the_next_nudge_comes
 async def test_a_flood_of_nudges_breaks_nothing_and_the_last_is_not_lost(listen: Listen) -> None:
     first, second = await listen(), await listen()
     for _ in range(300):
-        await first.layer.nudge()
+        await first.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: second.nudged >= 100)
     await aeventually(lambda: _is_heard(first, second))
 
 
 async def _is_heard(first: Listening, second: Listening) -> bool:
     before = second.nudged
-    await first.layer.nudge()
+    await first.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: second.nudged > before)
     return True
 
@@ -188,13 +193,13 @@ async def test_a_valkey_that_goes_away_and_comes_back_is_joined_again(
     with running_valkey(port) as url:
         use_layer(settings, url)
         first, second = await listen(), await listen()
-    await first.layer.nudge()  # raises nothing
+    await first.layer.nudge(Topic.DESCRIPTORS)  # raises nothing
     await second.layer.keep()
     await aeventually(lambda: first.layer._failing and second.layer._failing)
     assert caplog.text.count("The channel layer fails") == 2
     with running_valkey(port):
         await aeventually(lambda: _are_healed(first, second))
-        await first.layer.nudge()
+        await first.layer.nudge(Topic.DESCRIPTORS)
         await aeventually(lambda: second.nudged)
 
 
@@ -215,7 +220,7 @@ async def test_a_valkey_that_is_away_from_the_beginning_is_joined_when_it_comes(
     await aeventually(lambda: node.layer._failing)
     with running_valkey(port):
         await aeventually(lambda: not node.layer._failing)
-        await node.layer.nudge()
+        await node.layer.nudge(Topic.DESCRIPTORS)
         await aeventually(lambda: node.nudged)
 
 
@@ -234,7 +239,7 @@ async def test_a_layer_that_does_not_answer_is_given_up_for_the_time_being(
     node = await listen()
     begun = time.monotonic()
     await node.layer.keep()
-    await node.layer.nudge()
+    await node.layer.nudge(Topic.DESCRIPTORS)
     assert time.monotonic() - begun < 2.0
     assert node.layer._failing
 
@@ -267,14 +272,14 @@ async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
         assert second.layer.channel == channel
     else:
         await aeventually(lambda: second.layer.channel and not second.layer._failing)
-    await first.layer.nudge()
+    await first.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: second.nudged, timeout=3.0)
 
 
 async def test_the_layer_in_memory_serves_one_process(listen: Listen, settings: Settings) -> None:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     first, second = await listen(), await listen()
-    await first.layer.nudge()
+    await first.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: first.nudged and second.nudged)
 
 
@@ -288,7 +293,7 @@ async def test_without_a_layer_nodes_only_poll(
         settings.CHANNEL_LAYERS = {}
     node = await listen()
     await node.task
-    await node.layer.nudge()
+    await node.layer.nudge(Topic.DESCRIPTORS)
     await node.layer.keep()
     assert node.layer.channel == ""
     assert node.nudged == 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from .close_codes import CloseCode
-from .states import ClientState
+from .states import ClientState, Failure
 
 Uniform = Callable[[float, float], float]
 """`random.uniform`, or what a test puts in its place."""
@@ -58,6 +58,7 @@ class Outcome:
     """How an attempt, or the connection that it opened, came to its end."""
 
     reason: str
+    failure: Failure = Failure.OTHER
     hopeless: bool = False
     """The same attempt would fail again: a bad URI or certificate, a missing credential."""
     status: int | None = None

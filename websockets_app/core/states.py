@@ -104,6 +104,13 @@ class SendAnswer(StrEnum):
     GONE = "gone"
 
 
+class Topic(StrEnum):
+    """What nodes hurry each other about."""
+
+    DESCRIPTORS = "descriptors"
+    OUTBOX = "outbox"
+
+
 class NodeKind(StrEnum):
     """What a node holds."""
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Final
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
-from django.db.models import F
+from django.db import models, transaction
+from django.db.models import Count, F, Q
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain
+from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
 from . import choices
 from .descriptor import Descriptor, DescriptorQuerySet
+
+UNSENT: Final = (
+    OutboxStatus.QUEUED,
+    OutboxStatus.CLAIMED,
+    OutboxStatus.WRITTEN,
+    OutboxStatus.UNCERTAIN,
+)
 
 
 class ClientQuerySet(DescriptorQuerySet["Client"]):
@@ -33,9 +43,20 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
         """Let the runner close these clients' connections and open new ones; return how many."""
         return self.filter(desired=Desired.RUN).update(generation=F("generation") + 1)
 
-    def ephemeral(self) -> ClientQuerySet:
-        """Return the clients that live as long as one connection."""
-        return self.filter(ephemeral=True)
+    def remove_over(self, now: datetime) -> list[Client]:
+        """Delete the ephemeral clients that have ended, and those that nobody waits for any more.
+
+        Returns them with `unsent`, how many messages went with them that hadn't arrived.
+        """
+        unawaited = Q(runtime__awaited_until__isnull=True, runtime__ended_at__isnull=False)
+        over = self.filter(unawaited | Q(runtime__awaited_until__lte=now))
+        free = over.filter(ephemeral=True, runtime__holder__isnull=True)
+        unsent = Count("outboxmessage", filter=Q(outboxmessage__status__in=UNSENT))
+        with transaction.atomic(using=self.db):
+            removed = list(free.annotate(unsent=unsent))
+            if removed:
+                self.filter(pk__in=[client.pk for client in removed]).delete()
+        return removed
 
     def without_runtime(self) -> ClientQuerySet:
         """Return the clients that no runner has seen yet."""

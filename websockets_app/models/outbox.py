@@ -12,12 +12,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db import models, transaction
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import OnUncertain, OutboxStatus, outbox_statuses_before
+from ..signals import outbox_filled
 from . import choices
 from .client import Client
 
@@ -42,6 +43,14 @@ class Claimed(NamedTuple):
 class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
     """The outbox' verbs: each write names where a message must stand for it, and under whom."""
 
+    # A sender's
+
+    def put(self, client_id: int, **content: Any) -> uuid.UUID:
+        """Add a message (`text`, `binary` or `close_code`) in the caller's transaction."""
+        message = self.create(client_id=client_id, **content)
+        announce_after_commit(self.db)
+        return message.message_id
+
     # A runner's
 
     def waiting_of(self, client_ids: Collection[int]) -> set[int]:
@@ -50,6 +59,14 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
         clients = Client.objects.filter(Exists(queued), pk__in=client_ids)
         return set(clients.values_list("pk", flat=True))
 
+    def closing_of(self, client_ids: Collection[int]) -> set[int]:
+        """Return those of `client_ids` whose oldest queued message is a close."""
+        queued = self.filter(client=OuterRef("pk"), status=OutboxStatus.QUEUED).order_by("id")
+        clients = Client.objects.filter(pk__in=client_ids).annotate(
+            next_close=Subquery(queued.values("close_code")[:1])
+        )
+        return set(clients.filter(next_close__isnull=False).values_list("pk", flat=True))
+
     def claim(self, client_id: int, epoch: int, most: int, now: datetime) -> list[Claimed]:
         """Claim the oldest messages of a client, `most` of them, as far as they haven't expired.
 
@@ -57,7 +74,7 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
         """
         queued = self.filter(client_id=client_id, status=OutboxStatus.QUEUED).order_by("id")
         oldest = list(queued.values_list("expires_at", *Claimed._fields)[:most])
-        late = [row[1] for row in oldest if row[0] is not None and row[0] <= now]
+        late = {row[1] for row in oldest if row[0] is not None and row[0] <= now}
         if late:
             self.filter(pk__in=late).expire(now)
         claimed = _up_to_a_close([Claimed(*row[1:]) for row in oldest if row[1] not in late])
@@ -82,10 +99,10 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
             reason="",
         )
 
-    def put_back(self, ids: Sequence[int], epoch: int) -> int:
-        """Queue again what was claimed and certainly not written."""
-        claimed = self._of(ids, epoch).filter(status=OutboxStatus.CLAIMED)
-        return claimed._move(
+    def put_back(self, client_id: int, epoch: int, *, except_for: Collection[int]) -> int:
+        """Queue again what was claimed under `epoch` and not written, as those excepted may be."""
+        claimed = self.filter(client_id=client_id, epoch=epoch, status=OutboxStatus.CLAIMED)
+        return claimed.exclude(pk__in=except_for)._move(
             OutboxStatus.QUEUED, epoch=None, claimed_at=None, attempts=F("attempts") - 1
         )
 
@@ -101,6 +118,7 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
         open_ = self.filter(
             client_id=client_id, status__in=(OutboxStatus.CLAIMED, OutboxStatus.WRITTEN)
         )
+        open_.filter(close_code__isnull=False)._requeue()  # to close twice does no harm
         if on_uncertain == OnUncertain.HOLD:
             return open_._move(OutboxStatus.UNCERTAIN, ended_at=at, reason=UNSURE)
         reason = f"{MOST_ATTEMPTS} connections broke while it was on its way"
@@ -112,9 +130,10 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
 
     def expire(self, now: datetime) -> int:
         """End what has waited for longer than it may."""
-        return self.filter(expires_at__lte=now)._move(
-            OutboxStatus.EXPIRED, ended_at=now, reason="it waited for too long"
-        )
+        late = self.filter(status=OutboxStatus.QUEUED, expires_at__lte=now)
+        if not late.exists():  # which takes no lock
+            return 0
+        return late._move(OutboxStatus.EXPIRED, ended_at=now, reason="it waited for too long")
 
     # A person's
 
@@ -124,9 +143,11 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
         It doesn't expire any more. The peer may get an uncertain message twice.
         """
         again = (OutboxStatus.UNCERTAIN, OutboxStatus.EXPIRED, OutboxStatus.DEAD)
-        return self.filter(status__in=again)._requeue(
+        queued = self.filter(status__in=again)._requeue(
             reason="sent again by an operator", attempts=0, expires_at=None
         )
+        announce_after_commit(self.db)
+        return queued
 
     def discard(self, at: datetime, reason: str) -> int:
         """Give up what is queued or uncertain; return how many."""
@@ -207,6 +228,15 @@ class OutboxMessage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client_id}: {self.message_id}"
+
+
+def announce_after_commit(using: str) -> None:
+    """Tell the runners, once what was queued is committed, that they need not wait."""
+    transaction.on_commit(_announce, using=using, robust=True)
+
+
+def _announce() -> None:
+    outbox_filled.send_robust(sender=OutboxMessage)
 
 
 def _up_to_a_close(messages: list[Claimed]) -> list[Claimed]:

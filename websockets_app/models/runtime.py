@@ -68,18 +68,10 @@ class ClientRuntimeQuerySet(models.QuerySet["ClientRuntime"]):
 
     def claimable(self, client_ids: list[int], now: datetime) -> list[int]:
         """Return those of `client_ids` that nobody holds, and that are still wanted."""
-        free = self.filter(client_id__in=client_ids, holder__isnull=True).exclude(self._over(now))
-        return list(free.values_list("client_id", flat=True))
-
-    def over(self, now: datetime) -> ClientRuntimeQuerySet:
-        """Return the ephemeral clients that nobody holds, has any use for, or waits for."""
-        unawaited = Q(awaited_until__isnull=True) | Q(awaited_until__lte=now)
-        return self.filter(self._over(now), unawaited, holder__isnull=True)
-
-    @staticmethod
-    def _over(now: datetime) -> Q:
-        """Say which clients have ended, or were given up by who waited for their beginning."""
-        return Q(client__ephemeral=True) & (Q(ended_at__isnull=False) | Q(awaited_until__lte=now))
+        free = self.filter(client_id__in=client_ids, holder__isnull=True)
+        over = Q(ended_at__isnull=False) | Q(awaited_until__lte=now)
+        wanted = free.exclude(over, client__ephemeral=True)
+        return list(wanted.values_list("client_id", flat=True))
 
 
 class ClientRuntime(models.Model):

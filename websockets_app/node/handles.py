@@ -11,7 +11,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from ..core.close_codes import check_may_be_sent
 from ..core.states import CloseCause, Direction, SendAnswer
-from ..dispatch.frames import as_json, size_of
+from ..dispatch.frames import Frame, as_json, size_of
 from . import node as nodes
 from .peers import LivePeer
 
@@ -71,16 +71,15 @@ class PeerHandle:
 
     def send_text(self, text: str) -> SendAnswer:
         """Send a text message (the seed's `sendText`) and wait until it is written."""
-        return self._wait(lambda peer: peer.asend(text), "asend_text")
+        return self._send(text, "asend_text")
 
     def send_bytes(self, data: bytes) -> SendAnswer:
         """Send a binary message and wait until it is written."""
-        return self._wait(lambda peer: peer.asend(data), "asend_bytes")
+        return self._send(data, "asend_bytes")
 
     def send_json(self, value: Any) -> SendAnswer:
         """Send `value` as JSON text and wait until it is written."""
-        text = as_json(value)
-        return self._wait(lambda peer: peer.asend(text), "asend_json")
+        return self._send(as_json(value), "asend_json")
 
     def send_text_async(self, text: str) -> None:
         """Queue a text message and return at once (the seed's `sendTextAsync`); works anywhere."""
@@ -99,16 +98,15 @@ class PeerHandle:
 
     async def asend_text(self, text: str) -> SendAnswer:
         """Send a text message."""
-        return await self._reach(lambda peer: peer.asend(text))
+        return await self._asend(text)
 
     async def asend_bytes(self, data: bytes) -> SendAnswer:
         """Send a binary message."""
-        return await self._reach(lambda peer: peer.asend(data))
+        return await self._asend(data)
 
     async def asend_json(self, value: Any) -> SendAnswer:
         """Send `value` as JSON text."""
-        text = as_json(value)
-        return await self._reach(lambda peer: peer.asend(text))
+        return await self._asend(as_json(value))
 
     async def aclose(
         self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
@@ -127,6 +125,12 @@ class PeerHandle:
     def leave(self, group: str) -> None:
         """End the peer's membership of `group`."""
         self._change(lambda node, peer: node.peers.leave(peer, group))
+
+    def _send(self, frame: Frame, other: str) -> SendAnswer:
+        return self._wait(lambda peer: peer.asend(frame), other)
+
+    async def _asend(self, frame: Frame) -> SendAnswer:
+        return await self._reach(lambda peer: peer.asend(frame))
 
     def _find(self) -> tuple[nodes.Node, LivePeer] | None:
         return nodes.find_peer(self.id)

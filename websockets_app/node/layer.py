@@ -13,6 +13,7 @@ from typing import Final
 from channels.layers import BaseChannelLayer, get_channel_layer
 
 from ..conf import app_settings
+from ..core.states import Topic
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ ANSWER_SECONDS: Final = 2.0
 class NodeLayer:
     """Listens on the node's channel, and keeps it in the group of all nodes."""
 
-    def __init__(self, on_nudge: Callable[[], None]) -> None:
+    def __init__(self, on_nudge: Callable[[Topic], None]) -> None:
         self.channel = ""
         self.dropped = 0
-        """Messages of a type that isn't ours."""
+        """Messages that aren't ours."""
         self._on_nudge = on_nudge
         self._layer: BaseChannelLayer | None = configured_layer()
         self._failing = False
@@ -54,13 +55,13 @@ class NodeLayer:
         except Exception as error:
             self._complain(error)
 
-    async def nudge(self) -> None:
-        """Tell every node that descriptors changed."""
+    async def nudge(self, topic: Topic) -> None:
+        """Tell every node that there is something new about `topic`."""
         if self._layer is None:
             return
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._layer.group_send(GROUP, {"type": NUDGE})
+                await self._layer.group_send(GROUP, {"type": NUDGE, "topic": topic.value})
         except Exception as error:
             self._complain(error)
 
@@ -76,11 +77,12 @@ class NodeLayer:
         self._failing = False
 
     def _take(self, message: dict[str, object]) -> None:
-        if message.get("type") == NUDGE:
-            self._on_nudge()
+        topic = message.get("topic", Topic.DESCRIPTORS.value)
+        if message.get("type") == NUDGE and topic in list(Topic):
+            self._on_nudge(Topic(str(topic)))
         else:
             self.dropped += 1
-            logger.warning("Dropped a layer message of a type that isn't ours")
+            logger.warning("Dropped a layer message that isn't ours")
 
     def _complain(self, error: Exception) -> None:
         if not self._failing:

@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
 from ..conf import app_settings
-from ..core.states import EventKind, NodeKind
+from ..core.states import EventKind, NodeKind, Topic
 from ..database import DatabaseThread
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
@@ -51,7 +51,7 @@ class Node:
         self.draining = False
         self.on_drained: list[Callable[[], Coroutine[Any, Any, object]]] = []
         """Awaited when what the node owned has ended and its loops still run."""
-        self._hurries: list[asyncio.Event] = []
+        self._hurries: dict[Topic, list[asyncio.Event]] = {topic: [] for topic in Topic}
         self._watchers: list[Watcher[Any, Any]] = []
         self._loops: list[asyncio.Task[None]] = []
         self._owned: set[asyncio.Task[Any]] = set()
@@ -75,8 +75,7 @@ class Node:
         self.begin(repeat(self._sweep, SWEEP_SECONDS))
         self.begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
         for watcher in self._watchers:
-            hurry = asyncio.Event()
-            self._hurries.append(hurry)
+            hurry = self.hurried(Topic.DESCRIPTORS)
             self.begin(repeat(watcher.poll, app_settings.POLL_INTERVAL, hurry=hurry))
 
     async def stop(self) -> None:
@@ -121,15 +120,20 @@ class Node:
         else:
             self.loop.call_soon_threadsafe(function, *args)
 
-    def hurry(self) -> None:
-        """Let the watchers look now."""
-        for hurry in self._hurries:
-            hurry.set()
+    def hurried(self, topic: Topic) -> asyncio.Event:
+        """Return an event that is set whenever somebody has something new about `topic`."""
+        event = asyncio.Event()
+        self._hurries[topic].append(event)
+        return event
 
-    def nudge(self) -> None:
-        """Let the watchers of every node look now."""
-        self.hurry()
-        self.own(self.layer.nudge())
+    def hurry(self, topic: Topic) -> None:
+        """Let those look now who follow `topic` here."""
+        for event in self._hurries[topic]:
+            event.set()
+
+    def nudge(self, topic: Topic) -> None:
+        """Let those look now who follow `topic` on any other node."""
+        self.own(self.layer.nudge(topic))
 
     async def _sweep(self) -> None:
         self.peers.sweep()

@@ -3,33 +3,79 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer
 
-from ..signals import descriptors_changed
+from ..core.states import Topic
+from ..signals import descriptors_changed, outbox_filled
 from .layer import NodeLayer, configured_layer
 from .node import nodes
 
 logger = logging.getLogger(__name__)
 
+OUTBOX_SECONDS: Final = 0.1
+"""The shortest time between two nudges about the outbox: who sends a lot nudges once for many.
+
+What a runner was not nudged for it finds by itself, while it is busy with what came before.
+"""
+
+
+class _Throttle:
+    """Lets one call through, and none after it for a while."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._next = 0.0
+
+    def lets_through(self) -> bool:
+        now = self._clock()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True
+
+
+_outbox = _Throttle(OUTBOX_SECONDS)
+
 
 def connect() -> None:
     """Listen for changes; called once, when the app is ready."""
-    descriptors_changed.connect(nudge, dispatch_uid="websockets_app.node.nudge")
+    descriptors_changed.connect(nudge_watchers, dispatch_uid="websockets_app.nudges.descriptors")
+    outbox_filled.connect(nudge_runners, dispatch_uid="websockets_app.nudges.outbox")
 
 
-def nudge(**kwargs: Any) -> None:
-    """Let every node look now, wherever it runs."""
+def nudge_watchers(**kwargs: Any) -> None:
+    """Let every node look at the descriptors now, wherever it runs."""
+    _hurry_here(Topic.DESCRIPTORS)
+    _nudge_others(Topic.DESCRIPTORS)
+
+
+def nudge_runners(**kwargs: Any) -> None:
+    """Let every runner look into the outbox now, wherever it runs."""
+    _hurry_here(Topic.OUTBOX)
+    if _outbox.lets_through():
+        _nudge_others(Topic.OUTBOX)
+
+
+def _hurry_here(topic: Topic) -> None:
+    for node in nodes():
+        node.run_soon(node.hurry, topic)
+
+
+def _nudge_others(topic: Topic) -> None:
     here = nodes()
-    for node in here:
-        node.run_soon(node.nudge)
-    if not here:
-        _nudge_from_outside()
+    if here:
+        here[0].run_soon(here[0].nudge, topic)
+    else:
+        _nudge_from_outside(topic)
 
 
-def _nudge_from_outside() -> None:
+def _nudge_from_outside(topic: Topic) -> None:
     """Send over the layer from a process without a node: a command, a shell, a WSGI server.
 
     Its event loop lasts for this one message; a layer that doesn't answer is given up on soon.
@@ -37,6 +83,6 @@ def _nudge_from_outside() -> None:
     if isinstance(configured_layer(), InMemoryChannelLayer | None):
         return  # nobody else would hear it
     try:
-        async_to_sync(NodeLayer(on_nudge=lambda: None).nudge)()
+        async_to_sync(NodeLayer(on_nudge=lambda topic: None).nudge)(topic)
     except RuntimeError as error:  # an event loop runs in this very thread
         logger.debug("Not nudged: %s", error)

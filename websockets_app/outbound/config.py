@@ -43,6 +43,8 @@ class ClientConfig:
     backoff: Backoff
     on_handler_error: str
     record_messages: str
+    ephemeral: bool
+    generation: int
 
     @cached_property
     def traits(self) -> Traits:
@@ -52,6 +54,7 @@ class ClientConfig:
                 self.uri, self.headers, self.subprotocols, self.origin, self.verify_tls,
                 self.ca_certificates, self.proxy, self.compression, self.open_timeout,
                 self.close_timeout, self.ping_interval, self.ping_timeout, self.max_message_size,
+                self.generation,
             ),
             manner=(
                 self.engine, self.reference, self.on_handler_error, self.record_messages,
@@ -98,6 +101,8 @@ def prepare(row: Client) -> ClientConfig:
         backoff=_backoff(row),
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,
+        ephemeral=row.ephemeral,
+        generation=row.generation,
     )
     return with_handler(config)
 

@@ -41,12 +41,17 @@ class Connection(Sending):
     """One connection, used in the node's event loop only."""
 
     def __init__(
-        self, node: Node, config: ClientConfig, on_ending: Callable[[Ending], None]
+        self,
+        node: Node,
+        config: ClientConfig,
+        *,
+        on_ready: Callable[[Connection, ClientConnection], None],
+        on_ending: Callable[[Ending], None],
     ) -> None:
         assert config.handler is not None
         super().__init__(node.own)
         self.id = uuid.uuid4().hex
-        self.handle = WebsocketClient(self.id)
+        self.handle = WebsocketClient(config.id, self.id)
         self.handler: Handler = config.handler
         self.config = config
         self.params = _NO_PARAMS
@@ -54,6 +59,7 @@ class Connection(Sending):
         self.ending: Ending | None = None
         self.record = node.recorder.of_peer(config.subject, self.id, config.record_messages)
         self._node = node
+        self._on_ready = on_ready
         self._on_ending = on_ending
         self._dispatcher = Dispatcher(self, node.pool)
         self._socket: ClientConnection | None = None
@@ -95,6 +101,8 @@ class Connection(Sending):
         keepalive = self._node.own(keep_alive(self, socket))
         try:
             await self._node.peers.attend(self, self._dispatcher.open())
+            if not self.closed:
+                self._on_ready(self, socket)
             await self._receive_all(socket)
         except asyncio.CancelledError:
             # Of the node's, at the end of its patience: on_close still runs.

@@ -9,18 +9,23 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from django.db import DatabaseError, InterfaceError
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from ..core import policy
-from ..core.close_codes import CloseCode
 from ..core.policy import Outcome, Streak
-from ..core.states import ClientState, CloseCause, EventKind, check_client_transition
+from ..core.states import (
+    ClientState,
+    EventKind,
+    Failure,
+    check_client_transition,
+)
 from ..core.text import tame
 from ..exceptions import WebsocketsError
+from ..models.outbox import Claimed
 from ..node.node import Node
 from ..recording.facts import moment
 from .config import ClientConfig, with_handler
@@ -28,7 +33,18 @@ from .connection import Connection
 from .dialling import Dialler
 from .errand import CalledOff, Errand
 from .leases import Hold, Leases
+from .outbox import Outbox
 from .outcomes import Ending, outcome_of_failure
+from .parting import (
+    CHANGED,
+    CLOSED_BY_OPERATOR,
+    FAILURE,
+    LEASE_LOST,
+    Parting,
+    at_the_end,
+    by_code,
+)
+from .sender import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -36,55 +52,29 @@ _EXPECTED: Final = (OSError, WebSocketException, WebsocketsError)
 _REASON_LIMIT: Final = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parting:
-    """Why a runner lets go of a client, and the state that it leaves behind."""
+class Means(NamedTuple):
+    """What the keepers of a runner share."""
 
-    state: ClientState
-    reason: str
-    code: CloseCode
-    cause: CloseCause
-
-
-STOPPED: Final = Parting(
-    state=ClientState.STOPPED,
-    reason="stopped in its row",
-    code=CloseCode.NORMAL,
-    cause=CloseCause.CONFIG,
-)
-RUNNER_STOPS: Final = Parting(
-    state=ClientState.UNASSIGNED,
-    reason="its runner was stopped",
-    code=CloseCode.GOING_AWAY,
-    cause=CloseCause.SHUTDOWN,
-)
-LEASE_LOST: Final = Parting(
-    state=ClientState.UNASSIGNED,
-    reason="another runner may have it",
-    code=CloseCode.GOING_AWAY,
-    cause=CloseCause.LEASE_LOST,
-)
-_FAILURE: Final = Parting(
-    state=ClientState.UNASSIGNED,
-    reason="its runner could not go on with it; see the runner's log",
-    code=CloseCode.INTERNAL_ERROR,
-    cause=CloseCause.TRANSPORT,
-)
+    node: Node
+    dialler: Dialler
+    leases: Leases
+    outbox: Outbox
 
 
 class Keeper:
     """Keeps one client connected for as long as this runner holds it."""
 
-    def __init__(
-        self, node: Node, dialler: Dialler, leases: Leases, hold: Hold, config: ClientConfig
-    ) -> None:
+    def __init__(self, means: Means, hold: Hold, config: ClientConfig) -> None:
         self.hold = hold
         self.config = config
         self.parting: Parting | None = None
+        self.closed_under: ClientConfig | None = None
+        """What its row said when it was closed for good: until that changes, nobody reopens it."""
         self.state = ClientState.UNASSIGNED
-        self._node = node
-        self._dialler = dialler
-        self._leases = leases
+        self._node, self._dialler, self._leases, self._outbox = means
+        self._sender = Sender(
+            self._outbox, hold, config.name, on_close=self._close, on_doubt=self._doubt
+        )
         self._streak = Streak()
         self._errand = Errand()
         self._connection: Connection | None = None
@@ -95,18 +85,30 @@ class Keeper:
 
     async def run(self) -> None:
         """Go on until it is parted with."""
+        self._outbox.add(self._sender)
         try:
             while self.parting is None:
                 await self._round()
         finally:
-            self._let_go(_FAILURE if self.parting is None else self.parting)
+            try:
+                await self._outbox.remove(self._sender)
+            except (DatabaseError, InterfaceError):
+                logger.exception(
+                    "Client %s leaves its outbox to its next runner", self.config.name
+                )
+            finally:
+                self._let_go(FAILURE if self.parting is None else self.parting)
 
     async def _round(self) -> None:
         """Make one attempt, live with what it opened, and rest as long as that deserves."""
         self._afresh = False
         try:
             outcome = await self._attempt_or_failure()
-            if self.parting is None and not self._afresh:
+            if self.parting is not None or self._afresh:
+                return
+            if self.config.ephemeral:
+                self._end_with(outcome)
+            else:
                 await self._rest(outcome)
         except CalledOff:
             pass  # the loop knows why
@@ -133,11 +135,13 @@ class Keeper:
             self.config = await self._node.descriptors.run(with_handler, self.config)
         if self.config.handler is None:
             self._tell_problem()
-            return Outcome(reason=self.config.problem, hopeless=True)
+            return Outcome(reason=self.config.problem, failure=Failure.HANDLER, hopeless=True)
         return await self._connect()
 
     async def _connect(self) -> Outcome:
-        connection = self._connection = Connection(self._node, self.config, self._ended)
+        connection = self._connection = Connection(
+            self._node, self.config, on_ready=self._ready, on_ending=self._ended
+        )
         self._counted = (0, 0)
         self._leases.put(self.hold, connection_id=connection.id)
         connection.attempt()
@@ -164,6 +168,7 @@ class Keeper:
             ClientState.OPEN,
             "",
             opened_at=moment(time.time()),
+            ready_at=None,
             subprotocol=(socket.subprotocol or "")[:100],
             messages_in=0,
             messages_out=0,
@@ -178,19 +183,30 @@ class Keeper:
             verdict.state,
             outcome.reason,
             attempt=verdict.streak.failures,
+            failure=outcome.failure,
             next_attempt_at=moment(time.time() + verdict.delay),
             opened_at=None,
+            ready_at=None,
             connection_id="",
         )
         if self._connection is not None:
             self._connection.record.event(EventKind.RECONNECT, detail=f"in {verdict.delay:.1f} s")
         await self._errand.run(asyncio.sleep(verdict.delay))
 
+    def _end_with(self, outcome: Outcome) -> None:
+        """End an ephemeral client, which was this one attempt."""
+        self._leases.put(self.hold, failure=outcome.failure)
+        self.parting = at_the_end(outcome)
+
     def _let_go(self, parting: Parting) -> None:
         if parting is LEASE_LOST:
             self._leases.forget(self.hold)
             logger.warning("Client %s: %s", self.config.name, parting.reason)
             return
+        if self.config.ephemeral:  # whether it was ever ready, who waits for it may ask
+            self._leases.put(self.hold, ended_at=moment(time.time()))
+        else:
+            self._leases.put(self.hold, ready_at=None)
         self._tell(
             parting.state,
             parting.reason,
@@ -206,12 +222,17 @@ class Keeper:
         """Close what is open and end; the first reason given is the one that counts."""
         if self.parting is None:
             self.parting = parting
-            self._break_off(parting.code, parting.cause)
+            self._break_off(parting)
 
     def reconnect(self, config: ClientConfig) -> None:
-        """Connect anew, now, as the changed row says."""
+        """Connect anew, now, as the changed row says; an ephemeral client ends."""
+        asked = config.generation != self.config.generation
+        why = CLOSED_BY_OPERATOR if asked else CHANGED
+        if config.ephemeral:
+            self.part(why)
+            return
         self._start_afresh(config)
-        self._break_off(CloseCode.GOING_AWAY, CloseCause.CONFIG)
+        self._break_off(why)
 
     def update(self, config: ClientConfig) -> None:
         """Go on under a changed row: an open connection from its next message."""
@@ -250,15 +271,44 @@ class Keeper:
         self._streak = Streak()
         self._afresh = True
 
-    def _break_off(self, code: CloseCode, cause: CloseCause) -> None:
+    def _break_off(self, why: Parting) -> None:
         self._errand.call_off()
         if self._connection is not None and not self._connection.closed:
-            self._node.own(self._connection.aclose(code, "", cause))
+            self._node.own(self._close_connection(self._connection, why))
+
+    async def _close_connection(self, connection: Connection, why: Parting) -> None:
+        """Close once the messages that are claimed have gone out, where they still may."""
+        if why is not LEASE_LOST:
+            await self._sender.finish()
+        await connection.aclose(why.code, why.close_reason, why.cause)
+
+    def _ready(self, connection: Connection, socket: ClientConnection) -> None:
+        """Send what waits, now that `on_open` has run and its answer was written."""
+        self._leases.put(self.hold, ready_at=moment(time.time()), failure="")
+        self._node.own(self._sender.run(connection, socket))
 
     def _ended(self, ending: Ending) -> None:
         """Take note of the connection's end; its handler may still run."""
+        self._sender.stop()
         self.count()
         self._tell(ClientState.CLOSING, ending.words, opened_at=None)
+
+    def _close(self, message: Claimed) -> None:
+        self._node.own(self._close_for_good(message))
+
+    async def _close_for_good(self, message: Claimed) -> None:
+        """Do what the client's code asked for, after the messages that it sent before."""
+        if not await self._outbox.end(self.hold, message):
+            self.part(LEASE_LOST)
+            return
+        self.closed_under = self.config
+        self.part(by_code(message))
+
+    def _doubt(self, messages: int) -> None:
+        """Tell of messages of which nobody knows whether they arrived."""
+        text = f"{messages} messages of the outbox may have arrived or not"
+        logger.warning("Client %s: %s", self.config.name, text, extra=self._log_extra())
+        self._node.recorder.add_own(EventKind.ERROR, self.config.subject, detail=text)
 
     def _tell_problem(self) -> None:
         config = self.config

@@ -20,13 +20,17 @@ from websockets.http11 import Response
 
 from ..core.close_codes import CloseCode
 from ..core.policy import Outcome
-from ..core.states import CloseCause
+from ..core.states import CloseCause, Failure
 from ..core.text import tame
 from ..exceptions import AddressNotAllowed, CredentialMissing, InvalidUri
 from .config import ClientConfig
 from .credentials import redacted
 
-_HOPELESS: Final = (AddressNotAllowed, CredentialMissing, InvalidUri)
+_HOPELESS: Final[dict[type[Exception], Failure]] = {
+    AddressNotAllowed: Failure.ADDRESS,
+    CredentialMissing: Failure.CREDENTIAL,
+    InvalidUri: Failure.URI,
+}
 _BROKEN_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _OUR_COMPLAINTS: Final[dict[int, CloseCause]] = {CloseCode.MESSAGE_TOO_BIG: CloseCause.TOO_BIG}
 _WORDS: Final = {
@@ -71,7 +75,9 @@ def ending_of(closed: ConnectionClosed) -> Ending:
 
 
 def outcome_of_connection(ending: Ending, seconds_open: float) -> Outcome:
-    return Outcome(reason=ending.words, code=ending.code, seconds_open=seconds_open)
+    return Outcome(
+        reason=ending.words, failure=Failure.CLOSED, code=ending.code, seconds_open=seconds_open
+    )
 
 
 def outcome_of_failure(error: Exception, config: ClientConfig) -> Outcome:
@@ -79,20 +85,34 @@ def outcome_of_failure(error: Exception, config: ClientConfig) -> Outcome:
     if isinstance(error, InvalidStatus):
         return _refused(error.response)
     if isinstance(error, InvalidProxyStatus):
-        return Outcome(reason=f"the proxy answered HTTP {error.response.status_code}")
+        reason = f"the proxy answered HTTP {error.response.status_code}"
+        return Outcome(reason=reason, failure=Failure.UNREACHABLE)
     if isinstance(error, ssl.SSLError):
         hopeless = not isinstance(error, _BROKEN_OFF)
-        return Outcome(reason=f"TLS failed: {tame(str(error))}", hopeless=hopeless)
+        reason = f"TLS failed: {tame(str(error))}"
+        return Outcome(reason=reason, failure=Failure.TLS, hopeless=hopeless)
     if isinstance(error, TimeoutError):
-        return Outcome(reason=f"no handshake within {config.open_timeout:g} s")
+        reason = f"no handshake within {config.open_timeout:g} s"
+        return Outcome(reason=reason, failure=Failure.TIMEOUT)
     if isinstance(error, socket.gaierror):
-        return Outcome(reason=f"its name has no address: {error.strerror}")
-    if isinstance(error, _HOPELESS):
-        return Outcome(reason=str(error), hopeless=True)
-    # What is left of bad values (a subprotocol that is no token) and missing packages is hopeless.
-    transient = isinstance(error, (OSError, EOFError, WebSocketException))
+        reason = f"its name has no address: {error.strerror}"
+        return Outcome(reason=reason, failure=Failure.UNREACHABLE)
+    return _refused_by_us(error) or _broken_off(error)
+
+
+def _refused_by_us(error: Exception) -> Outcome | None:
+    for kind, failure in _HOPELESS.items():
+        if isinstance(error, kind):
+            return Outcome(reason=str(error), failure=failure, hopeless=True)
+    return None
+
+
+def _broken_off(error: Exception) -> Outcome:
     words = tame(str(error) or type(error).__name__)
-    return Outcome(reason=words, hopeless=not transient)
+    if isinstance(error, (OSError, EOFError)):
+        return Outcome(reason=words, failure=Failure.UNREACHABLE)
+    # What is left of bad values (a subprotocol that is no token) and missing packages is hopeless.
+    return Outcome(reason=words, hopeless=not isinstance(error, WebSocketException))
 
 
 def _refused(response: Response) -> Outcome:
@@ -101,7 +121,10 @@ def _refused(response: Response) -> Outcome:
     if 300 <= response.status_code < 400 and location:
         said += f": redirected to {tame(redacted(location))}, and redirects aren't followed"
     return Outcome(
-        reason=said, status=response.status_code, retry_after=_retry_after(response.headers)
+        reason=said,
+        failure=Failure.REFUSED,
+        status=response.status_code,
+        retry_after=_retry_after(response.headers),
     )
 
 

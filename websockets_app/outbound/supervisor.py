@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
 from ..conf import app_settings
 from ..core import policy
-from ..core.states import NodeKind
+from ..core.states import EventKind, NodeKind, Topic
 from ..models import Client
 from ..models.client import ClientQuerySet
 from ..node.looper import repeat
 from ..node.node import Node
 from ..node.watcher import Change, Watcher
+from ..recording.facts import Subject, moment
 from .config import ClientConfig, prepare
 from .dialling import Dialler
-from .keeper import LEASE_LOST, RUNNER_STOPS, STOPPED, Keeper
+from .keeper import Keeper, Means
 from .leases import WRITE_SECONDS, Hold, Leases
+from .outbox import WRITE_SECONDS as OUTBOX_WRITE_SECONDS
+from .outbox import Outbox
+from .parting import LEASE_LOST, RUNNER_STOPS, STOPPED
 
 COUNT_SECONDS: Final = 1.0
+OVER_SECONDS: Final = 5.0
 
 
 class Supervisor:
@@ -32,17 +38,25 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialler = Dialler(self.node.loop)
         self._leases = Leases(self.node.id, self.node.control, self._lost)
+        self._outbox_filled = self.node.hurried(Topic.OUTBOX)
+        self._outbox = Outbox(self.node.id, self._outbox_filled, self._lost)
+        self._means = Means(self.node, self._dialler, self._leases, self._outbox)
         self._claiming = asyncio.Lock()
         self._room = asyncio.Event()  # set when a keeper has gone: its client may be wanted again
+        self._over = asyncio.Event()  # set when an ephemeral client has ended
         self.node.watch(Watcher(self.node.descriptors, self._rows, prepare, self._apply))
         self.node.lease.on_reaped.append(self._drop_what_is_lost)
-        self.node.on_drained.append(self._leases.flush)
+        self.node.on_drained += [self._outbox.flush, self._remove_what_is_over]
 
     async def start(self) -> None:
         await self.node.start()
         self.node.begin(repeat(self._reconcile, app_settings.POLL_INTERVAL, hurry=self._room))
         self.node.begin(repeat(self._leases.flush, WRITE_SECONDS))
         self.node.begin(repeat(self._count, COUNT_SECONDS))
+        interval, filled = app_settings.POLL_INTERVAL, self._outbox_filled
+        self.node.begin(repeat(self._outbox.poll, interval, hurry=filled))
+        self.node.begin(repeat(self._outbox.flush, OUTBOX_WRITE_SECONDS))
+        self.node.begin(repeat(self._remove_what_is_over, OVER_SECONDS, hurry=self._over))
 
     async def stop(self) -> None:
         """Claim nothing more, close every client with 1001, write what is left, give all back."""
@@ -50,6 +64,7 @@ class Supervisor:
         for keeper in self._keepers.values():
             keeper.part(RUNNER_STOPS)
         await self.node.stop()
+        self._outbox.stop()
         self._dialler.stop()
 
     def hurry(self) -> None:
@@ -100,7 +115,7 @@ class Supervisor:
         if config is None or self.node.draining:  # while the claim was under way
             self._leases.release(hold)
             return
-        keeper = Keeper(self.node, self._dialler, self._leases, hold, config)
+        keeper = Keeper(self._means, hold, config)
         self._keepers[hold.client_id] = keeper
         task = self.node.own(keeper.run())
         self._tasks.add(task)
@@ -108,7 +123,12 @@ class Supervisor:
 
     def _kept(self, keeper: Keeper, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        del self._keepers[keeper.hold.client_id]
+        client_id = keeper.hold.client_id
+        del self._keepers[client_id]
+        if keeper.closed_under is not None and keeper.closed_under is self.desired.get(client_id):
+            del self.desired[client_id]  # its row says so, and the next poll would find it
+        if keeper.config.ephemeral:
+            self._over.set()
         self._room.set()
 
     def _lost(self, hold: Hold) -> None:
@@ -124,6 +144,22 @@ class Supervisor:
             if keeper.hold not in held:
                 self._lost(keeper.hold)
 
+    async def _remove_what_is_over(self) -> None:
+        """Delete the ephemeral clients that have ended; tell of what they still had to send."""
+        await self._leases.flush()
+        for about, unsent in await self.node.control.run(_remove_what_is_over):
+            if unsent:
+                text = f"it ended with {unsent} messages in its outbox, which are gone"
+                self.node.recorder.add_own(EventKind.ERROR, about, detail=text)
+
     async def _count(self) -> None:
         for keeper in self._keepers.values():
             keeper.count()
+
+
+def _remove_what_is_over() -> list[tuple[Subject, int]]:
+    removed = Client.objects.remove_over(moment(time.time()))
+    return [
+        (Subject("out", None, client.pk, client.name), client.unsent)  # type: ignore[attr-defined]
+        for client in removed
+    ]
