@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from ..conf import app_settings
-from ..models import Client
 from ..node.looper import repeat
 from .supervisor import Supervisor
 from .systemd import ServiceManager
 
 STATUS_SECONDS: Final = 2.0
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
-
-def unknown(names: Iterable[str]) -> list[str]:
-    """Return those of `names` that no client has."""
-    known = set(Client.objects.filter(name__in=list(names)).values_list("name", flat=True))
-    return sorted(set(names) - known)
 
 
 async def run(names: list[str], say: Callable[[str], object]) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ...models import Client
-from ...outbound import runner
+from ...outbound import report, runner
 
 
 class Command(BaseCommand):
@@ -29,9 +28,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         names: list[str] = options["names"]
-        if missing := runner.unknown(names):
-            existing = ", ".join(Client.objects.values_list("name", flat=True)) or "none"
-            raise CommandError(f"No client {', '.join(missing)}. There are: {existing}.")
+        if unknown := report.missing(names):
+            raise CommandError(unknown)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)  # a log file shows prints as they come
         asyncio.run(runner.run(names, self._say))
