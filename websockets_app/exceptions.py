@@ -15,6 +15,7 @@
     ├── InvalidEndpoint             a path that isn't Django ``path()`` syntax
     ├── InvalidDescriptorFile       a file that can't become a row: the text says why
     ├── InvalidDescriptorPath       a path that holds no descriptor files
+    ├── NodeUnreachable             a session's node can't be reached over the channel layer
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
@@ -91,6 +92,10 @@ class InvalidDescriptorFile(WebsocketsError):
 
 class InvalidDescriptorPath(WebsocketsError):
     """The path is neither a folder nor a descriptor file."""
+
+
+class NodeUnreachable(WebsocketsError):
+    """The session's node can't be reached over the channel layer."""
 
 
 class IllegalTransition(WebsocketsError):

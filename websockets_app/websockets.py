@@ -18,7 +18,7 @@ from asgiref.sync import sync_to_async
 from .core.call import current_call
 from .core.peer import Peer
 from .core.states import CloseCause, Direction, Method, SendAnswer
-from .inbound.handle import WebsocketSession
+from .inbound.handle import WebsocketSession, open_sessions
 from .node.broadcast import abroadcast, broadcast
 from .node.handles import refuse_in_event_loop
 from .outbound import creation, listing
@@ -39,6 +39,7 @@ __all__ = [
     "aget_client",
     "aget_client_by_handler",
     "aget_clients",
+    "aget_open_sessions",
     "broadcast",
     "create_websocket",
     "get_client",
@@ -47,6 +48,7 @@ __all__ = [
     "get_error",
     "get_message",
     "get_method",
+    "get_open_sessions",
     "get_params",
     "get_session",
     "is_on_close",
@@ -169,6 +171,21 @@ def get_session() -> Peer | None:
     """Return the session or connection of the callback (the seed's 2.x `getSession`)."""
     call = current_call.get()
     return call.session if call else None
+
+
+def get_open_sessions(endpoint: str | None = None) -> list[WebsocketSession]:
+    """Return the sessions that are open now, in any process (the seed's 2.x `getOpenSessions`).
+
+    The oldest first; those of `endpoint` only, as its row writes it, where that is given. What
+    opened elsewhere is seen within a second.
+    """
+    refuse_in_event_loop("aget_open_sessions")
+    return open_sessions(endpoint)
+
+
+async def aget_open_sessions(endpoint: str | None = None) -> list[WebsocketSession]:
+    """Return the sessions that are open now, as `get_open_sessions` does."""
+    return await sync_to_async(get_open_sessions)(endpoint)
 
 
 def get_params() -> Mapping[str, Any] | None:

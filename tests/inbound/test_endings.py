@@ -48,7 +48,7 @@ class OpenSession:
         self.connection = connection
         self.handler = handler
         (peer,) = serving.node.peers
-        self.handle = WebsocketSession(peer.id)
+        self.handle = WebsocketSession(peer.id, here=True)
 
     async def row(self) -> Session:
         """Return the session's row once all is written."""

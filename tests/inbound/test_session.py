@@ -260,7 +260,7 @@ async def test_a_session_can_be_written_to_and_closed_from_a_thread_by_its_handl
     connection = Connection("echo")
     await connection.connect()
     (session,) = serving.node.peers
-    handle = WebsocketSession(session.id)
+    handle = WebsocketSession(session.id, here=True)
     assert await asyncio.to_thread(handle.send_text, "from a thread") == "written"
     assert (await connection.next())["text"] == "from a thread"
     handle.send_text_async("queued")

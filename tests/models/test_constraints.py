@@ -190,6 +190,7 @@ def test_a_deleted_node_leaves_its_sessions_and_events() -> None:
         (choices.OUTBOX_STATUS, states.OutboxStatus),
         (choices.ON_UNCERTAIN, states.OnUncertain),
         (choices.FAILURE, states.Failure),
+        (choices.RATE_SCOPE, states.RateScope),
     ],
 )
 def test_every_state_has_words_and_every_word_a_state(labels: choices.Labels, values: Any) -> None:

@@ -40,7 +40,7 @@ class Listening:
 
     def __init__(self) -> None:
         self.nudged = 0
-        self.layer = NodeLayer(self._nudge)
+        self.layer = NodeLayer(on_nudge=self._nudge)
         self.task = asyncio.create_task(self.layer.listen())
 
     def _nudge(self, topic: Topic) -> None:

@@ -33,6 +33,14 @@ class Access(StrEnum):
     STAFF = "staff"
 
 
+class RateScope(StrEnum):
+    """Whose messages an endpoint's rate counts together."""
+
+    SESSION = "session"
+    USER = "user"
+    ADDRESS = "address"
+
+
 class OnChange(StrEnum):
     """What a changed endpoint means for the sessions that are open on it."""
 

@@ -1,14 +1,114 @@
-"""`WebsocketSession`: how code holds a session."""
+"""`WebsocketSession`: how code holds a session, whichever process it is open in."""
 
 from __future__ import annotations
 
-from ..core.states import Direction
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+
+from ..core.states import Direction, NodeState, SendAnswer
+from ..exceptions import NodeUnreachable
+from ..models import Session
+from ..node import elsewhere
 from ..node.handles import PeerHandle
+from ..node.mail import Mail
+from ..node.node import nodes
+
+logger = logging.getLogger(__name__)
 
 
 class WebsocketSession(PeerHandle):
-    """One open inbound connection (the seed's 2.x `WebsocketSession`). Pickles to its id."""
+    """One inbound connection of any process (the seed's `WebsocketSession`). Pickles to its id.
 
-    __slots__ = ()
+    Sends and closes answer `written` where the session is open in this process, `forwarded` where
+    they were handed to its node over the channel layer, and `gone` where it isn't open. They raise
+    `ConfigurationError` where no layer spans processes, and `NodeUnreachable` where it fails.
+    """
+
+    __slots__ = ("_here",)
 
     direction = Direction.IN
+
+    def __init__(self, session_id: str, *, here: bool = False) -> None:
+        super().__init__(session_id)
+        self._here = here  # of a session of this process: gone from here, it is gone
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over: as this process knows, or else as its node has told."""
+        found = self._find()
+        if found or self._here:
+            return found is None or found[1].closed
+        return not Session.objects.open().filter(pk=self.id).exists()
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What the endpoint's pattern captured."""
+        if self._here or self._find():
+            return super().params
+        return Session.objects.values_list("params", flat=True).filter(pk=self.id).first() or {}
+
+    @property
+    def user(self) -> Any:
+        """Who opened the session; None where that was nobody known, or is nobody any more."""
+        if self._here or self._find():
+            return super().user
+        key = Session.objects.values_list("user_key", flat=True).filter(pk=self.id).first()
+        return get_user_model()._default_manager.filter(pk=key).first() if key else None
+
+    def _post(self, letter: Mail) -> SendAnswer:
+        channel = self._channel()
+        if channel is None:
+            return SendAnswer.GONE
+        elsewhere.post(channel, letter)
+        return SendAnswer.FORWARDED
+
+    async def _apost(self, letter: Mail) -> SendAnswer:
+        channel = await sync_to_async(self._channel)()
+        if channel is None:
+            return SendAnswer.GONE
+        await elsewhere.apost(channel, letter)
+        return SendAnswer.FORWARDED
+
+    def _post_soon(self, letter: Mail) -> None:
+        node = next(iter(nodes()), None)
+        if node is not None:
+            node.run_soon(node.own, self._apost(letter))
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._post(letter)
+        else:  # without a node, nobody here owns tasks
+            loop.run_in_executor(None, self._post, letter).add_done_callback(_tell_failure)
+
+    def _channel(self) -> str | None:
+        """Return the channel of the node that holds the session; None where nobody does."""
+        if self._here:
+            return None
+        row = Session.objects.open().filter(pk=self.id, node__state=NodeState.ALIVE)
+        channel = row.values_list("node__channel", flat=True).first()
+        if channel is None:
+            return None
+        elsewhere.check_layer_spans_processes()
+        if not channel:
+            raise NodeUnreachable(f"The node of session {self.id} has not joined the layer yet.")
+        return channel
+
+
+def open_sessions(endpoint: str | None) -> list[WebsocketSession]:
+    """Return the sessions that are open now, as their nodes have told, the oldest first."""
+    rows = Session.objects.open().order_by("opened_at", "pk")
+    if endpoint is not None:
+        rows = rows.filter(endpoint_path=endpoint)
+    return [WebsocketSession(key) for key in rows.values_list("pk", flat=True)]
+
+
+def _tell_failure(done: Future[Any] | asyncio.Future[Any]) -> None:
+    if not done.cancelled() and (error := done.exception()):
+        logger.error("A text could not be forwarded", exc_info=error)

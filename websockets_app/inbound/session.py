@@ -49,7 +49,7 @@ class InboundSession(Sending):
     ) -> None:
         super().__init__(node.own)
         self.id = uuid.uuid4().hex
-        self.handle = WebsocketSession(self.id)
+        self.handle = WebsocketSession(self.id, here=True)
         self.handler = handler
         self.config = config
         self.params = handshake.params

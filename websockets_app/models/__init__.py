@@ -8,6 +8,7 @@ from .node import Node
 from .outbox import OutboxMessage
 from .runtime import ClientRuntime
 from .session import Session
+from .shared import SharedMember, SharedValue
 
 __all__ = [
     "Client",
@@ -19,4 +20,6 @@ __all__ = [
     "Node",
     "OutboxMessage",
     "Session",
+    "SharedMember",
+    "SharedValue",
 ]

@@ -20,6 +20,11 @@ ACCESS: Labels = [
     (states.Access.AUTHENTICATED.value, _("logged-in users")),
     (states.Access.STAFF.value, _("staff")),
 ]
+RATE_SCOPE: Labels = [
+    (states.RateScope.SESSION.value, _("of a session")),
+    (states.RateScope.USER.value, _("of a user, in all processes")),
+    (states.RateScope.ADDRESS.value, _("of an address, in all processes")),
+]
 ON_CHANGE: Labels = [
     (states.OnChange.KEEP.value, _("keep: the new handler from the next message")),
     (states.OnChange.DRAIN.value, _("drain: the old handler until they leave")),

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import functions
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import Access, MessageRecording, OnChange, OnHandlerError
+from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
 from . import choices, patterns
 from .descriptor import Descriptor, DescriptorQuerySet
 from .session import Session
@@ -100,6 +100,60 @@ class Endpoint(Descriptor):
         validators=[MinValueValidator(1)],
         help_text=_("How many bytes may wait for a slow handler; more close with 1013."),
     )
+    messages_per_second = models.FloatField(
+        _("messages a second"),
+        default=100.0,
+        validators=[MinValueValidator(0)],
+        help_text=_("On the average; more close with 1008. 0: any number."),
+    )
+    message_burst = models.PositiveIntegerField(
+        _("burst"),
+        default=1000,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many messages may come at once."),
+    )
+    rate_scope = models.CharField(
+        _("whose messages are counted together"),
+        max_length=10,
+        choices=choices.RATE_SCOPE,
+        default=RateScope.SESSION.value,
+    )
+    max_sessions = models.PositiveIntegerField(
+        _("sessions"),
+        default=10_000,
+        help_text=_("Open at once, in all processes; one more is refused. 0: any number."),
+    )
+    max_sessions_per_user = models.PositiveIntegerField(
+        _("sessions of a user"),
+        default=100,
+        help_text=_("Open at once, in all processes; one more is refused. 0: any number."),
+    )
+    max_sessions_per_address = models.PositiveIntegerField(
+        _("sessions of an address"),
+        default=200,
+        help_text=_(
+            "Open at once, in all processes; one more is refused. Behind one address may be a "
+            "whole company. 0: any number."
+        ),
+    )
+    idle_timeout = models.FloatField(
+        _("idle timeout"),
+        default=86_400.0,
+        validators=[MinValueValidator(0)],
+        help_text=_(
+            "Seconds without a message in either direction, after which it closes with 4408; "
+            "0: never."
+        ),
+    )
+    send_timeout = models.FloatField(
+        _("send timeout"),
+        default=30.0,
+        validators=[MinValueValidator(0)],
+        help_text=_(
+            "Seconds that a peer that doesn't read may keep a message waiting, where the server "
+            "tells of it; then it closes with 1013. 0: for ever."
+        ),
+    )
     on_change = models.CharField(
         _("when the row changes"),
         max_length=10,
@@ -119,6 +173,7 @@ class Endpoint(Descriptor):
             choices.one_of("access", Access),
             choices.one_of("on_change", OnChange),
             choices.one_of("on_handler_error", OnHandlerError),
+            choices.one_of("rate_scope", RateScope),
             choices.one_of("record_messages", MessageRecording),
             choices.one_row_a_file(),
         )

@@ -34,16 +34,20 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """Make the row of a node that starts."""
         self.create(id=node_id, kind=kind, started_at=Now(), renewed_at=Now(), **about)
 
-    def renew(self, node_id: str) -> bool:
+    def renew(self, node_id: str, **about: Any) -> bool:
         """Renew a living node's lease; False where it was reaped meanwhile."""
         alive = self.filter(pk=node_id, state=NodeState.ALIVE)
-        return bool(alive.update(beat=F("beat") + 1, renewed_at=Now()))
+        return bool(alive.update(beat=F("beat") + 1, renewed_at=Now(), **about))
 
-    def revive(self, node_id: str) -> bool:
+    def revive(self, node_id: str, **about: Any) -> bool:
         """Take the lease of a node that was reaped and lives; False where its row is gone."""
         return bool(
             self.filter(pk=node_id).update(
-                state=NodeState.ALIVE, stopped_at=None, beat=F("beat") + 1, renewed_at=Now()
+                state=NodeState.ALIVE,
+                stopped_at=None,
+                beat=F("beat") + 1,
+                renewed_at=Now(),
+                **about,
             )
         )
 
@@ -99,6 +103,19 @@ class Node(models.Model):
     renewed_at = models.DateTimeField(_("renewed at"))
     stopped_at = models.DateTimeField(_("stopped at"), null=True)
     beat = models.BigIntegerField(_("beat"), default=0)
+    channel = models.CharField(
+        _("channel"), max_length=100, blank=True, help_text=_("In the channel layer.")
+    )
+    mail_lost = models.BigIntegerField(
+        _("broadcasts lost"),
+        default=0,
+        help_text=_("Sent by other nodes, and never arrived here."),
+    )
+    mail_dropped = models.BigIntegerField(
+        _("messages dropped"),
+        default=0,
+        help_text=_("What arrived over the channel layer and wasn't a node's."),
+    )
 
     objects = NodeQuerySet.as_manager()
 

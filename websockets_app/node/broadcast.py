@@ -1,4 +1,4 @@
-"""Send to every member of a group that the nodes of this process hold."""
+"""Send to every member of a group, whichever node holds it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import asyncio
 from typing import Any
 
 from ..dispatch.frames import Frame, as_frame
+from . import elsewhere, mail
 from .handles import refuse_in_event_loop
+from .layer import spans_processes
 from .node import Node, nodes
 
 
 def broadcast(group: str, message: str | bytes | dict[str, Any] | list[Any]) -> int:
-    """Send `message` to every member of `group`; return how many it was written to.
+    """Send `message` to every member of `group`; a dict or list goes out as JSON.
 
-    Reaches the sessions and connections of this process. A dict or list goes out as JSON.
+    Returns how many of this process' members it was written to. The members of other nodes get it
+    over the channel layer, one message for all; raises `NodeUnreachable` where that fails, after
+    the members here have got it.
     """
     refuse_in_event_loop("abroadcast")
     frame = as_frame(message)
@@ -21,13 +25,19 @@ def broadcast(group: str, message: str | bytes | dict[str, Any] | list[Any]) -> 
         asyncio.run_coroutine_threadsafe(node.peers.fan_out(group, frame), node.loop)
         for node in nodes()
     ]
-    return sum(written.result() for written in under_way)
+    written = sum(done.result() for done in under_way)
+    if spans_processes():
+        elsewhere.post_to_all(mail.fanning_out(group, frame))
+    return written
 
 
 async def abroadcast(group: str, message: str | bytes | dict[str, Any] | list[Any]) -> int:
-    """Send `message` to every member of `group`; return how many it was written to."""
+    """Send `message` to every member of `group`, as `broadcast` does."""
     frame = as_frame(message)
-    return sum([await _fan_out(node, group, frame) for node in nodes()])
+    written = sum([await _fan_out(node, group, frame) for node in nodes()])
+    if spans_processes():
+        await elsewhere.apost_to_all(mail.fanning_out(group, frame))
+    return written
 
 
 async def _fan_out(node: Node, group: str, frame: Frame) -> int:

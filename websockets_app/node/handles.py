@@ -9,13 +9,17 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from ..core.close_codes import check_may_be_sent
+from ..core.close_codes import check_may_be_sent, cut_reason
 from ..core.states import CloseCause, Direction, SendAnswer
 from ..dispatch.frames import Frame, as_json, size_of
+from . import mail
 from . import node as nodes
+from .mail import Mail
 from .peers import LivePeer
 
 T = TypeVar("T")
+
+Work = Callable[[LivePeer], Coroutine[Any, Any, SendAnswer]]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _ANSWER_SECONDS: Final = 30.0
@@ -84,7 +88,7 @@ class PeerHandle:
     def send_text_async(self, text: str) -> None:
         """Queue a text message and return at once (the seed's `sendTextAsync`); works anywhere."""
         size_of(text)  # which is refused here, where somebody hears of it
-        self._change(lambda node, peer: peer.send_soon(text))
+        self._change(lambda node, peer: peer.send_soon(text), mail.sending(self.id, text))
 
     def close(
         self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
@@ -94,7 +98,8 @@ class PeerHandle:
         Raises `ValueError` for a code that may not be sent.
         """
         check_may_be_sent(code)
-        return self._wait(lambda peer: peer.aclose(code, reason, cause), "aclose")
+        letter = mail.closing(self.id, code, cut_reason(reason), cause)
+        return self._wait(lambda peer: peer.aclose(code, reason, cause), letter, "aclose")
 
     async def asend_text(self, text: str) -> SendAnswer:
         """Send a text message."""
@@ -116,47 +121,58 @@ class PeerHandle:
         Raises `ValueError` for a code that may not be sent.
         """
         check_may_be_sent(code)
-        return await self._reach(lambda peer: peer.aclose(code, reason, cause))
+        letter = mail.closing(self.id, code, cut_reason(reason), cause)
+        return await self._reach(lambda peer: peer.aclose(code, reason, cause), letter)
 
     def join(self, group: str) -> None:
         """Make the peer a member of `group` until it leaves or closes."""
-        self._change(lambda node, peer: node.peers.join(peer, group))
+        letter = mail.joining(self.id, group)
+        self._change(lambda node, peer: node.peers.join(peer, group), letter)
 
     def leave(self, group: str) -> None:
         """End the peer's membership of `group`."""
-        self._change(lambda node, peer: node.peers.leave(peer, group))
+        letter = mail.leaving(self.id, group)
+        self._change(lambda node, peer: node.peers.leave(peer, group), letter)
 
     def _send(self, frame: Frame, other: str) -> SendAnswer:
-        return self._wait(lambda peer: peer.asend(frame), other)
+        return self._wait(lambda peer: peer.asend(frame), mail.sending(self.id, frame), other)
 
     async def _asend(self, frame: Frame) -> SendAnswer:
-        return await self._reach(lambda peer: peer.asend(frame))
+        return await self._reach(lambda peer: peer.asend(frame), mail.sending(self.id, frame))
 
     def _find(self) -> tuple[nodes.Node, LivePeer] | None:
         return nodes.find_peer(self.id)
 
-    def _change(self, change: Callable[[nodes.Node, LivePeer], None]) -> None:
+    def _post(self, letter: Mail) -> SendAnswer:
+        """Let the node do it that holds the peer, where this isn't one of this process."""
+        return SendAnswer.GONE
+
+    async def _apost(self, letter: Mail) -> SendAnswer:
+        return SendAnswer.GONE
+
+    def _post_soon(self, letter: Mail) -> None:
+        """Do as `_post` does, without making anybody wait."""
+
+    def _change(self, change: Callable[[nodes.Node, LivePeer], None], letter: Mail) -> None:
         found = self._find()
         if found:
             node, peer = found
             node.run_soon(change, node, peer)
+        else:
+            self._post_soon(letter)
 
-    def _wait(
-        self, work: Callable[[LivePeer], Coroutine[Any, Any, SendAnswer]], other: str
-    ) -> SendAnswer:
+    def _wait(self, work: Work, letter: Mail, other: str) -> SendAnswer:
         refuse_in_event_loop(other)
         found = self._find()
         if found is None:
-            return SendAnswer.GONE
+            return self._post(letter)
         node, peer = found
         return asyncio.run_coroutine_threadsafe(work(peer), node.loop).result(_ANSWER_SECONDS)
 
-    async def _reach(
-        self, work: Callable[[LivePeer], Coroutine[Any, Any, SendAnswer]]
-    ) -> SendAnswer:
+    async def _reach(self, work: Work, letter: Mail) -> SendAnswer:
         found = self._find()
         if found is None:
-            return SendAnswer.GONE
+            return await self._apost(letter)
         node, peer = found
         if node.loop is asyncio.get_running_loop():
             return await work(peer)

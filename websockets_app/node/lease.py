@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, transaction
 
@@ -28,6 +29,8 @@ class Lease:
         self.node_id = node_id
         self.kind = kind
         self.server = ""
+        self.told: dict[str, Any] = {}
+        """Further columns of the node's row, written with each renewal."""
         self.renewed_at: float | None = None
         """Monotonic time at which the last renewal that succeeded was begun."""
         self.on_reaped: list[Callable[[], Awaitable[None]]] = []
@@ -65,13 +68,13 @@ class Lease:
         """Renew or register; tell whether the node had been reaped."""
         # The database is asked even before the first registration: that may have been committed
         # without an answer.
-        if Node.objects.renew(self.node_id):
+        if Node.objects.renew(self.node_id, **self.told):
             return False
-        if Node.objects.revive(self.node_id):
+        if Node.objects.revive(self.node_id, **self.told):
             return True
         Node.objects.register(
             self.node_id, self.kind, hostname=socket.gethostname(), pid=os.getpid(),
-            server=self.server,
+            server=self.server, **self.told,
         )  # fmt: skip
         gone, self._registered = self._registered, True
         return gone

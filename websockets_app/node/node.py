@@ -18,6 +18,7 @@ from ..core.states import EventKind, NodeKind, Topic
 from ..database import DatabaseThread
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
+from . import mail
 from .layer import NodeLayer
 from .lease import Lease
 from .looper import repeat
@@ -47,7 +48,7 @@ class Node:
         self.descriptors = DatabaseThread("descriptors")
         self.recorder = Recorder(self.id)
         self.lease = Lease(self.id, kind, self.control)
-        self.layer = NodeLayer(self.hurry)
+        self.layer = NodeLayer(self.id, on_nudge=self.hurry, on_mail=self._deliver)
         self.draining = False
         self.on_drained: list[Callable[[], Coroutine[Any, Any, object]]] = []
         """Awaited when what the node owned has ended and its loops still run."""
@@ -64,12 +65,12 @@ class Node:
         """Take part: register, look at the descriptors once, begin all loops."""
         _register(self)
         self.recorder.add_own(EventKind.NODE_STARTED, detail=self.lease.kind)
-        await self._try("register", self.lease.beat)
+        self.begin(self.layer.listen())
+        await self._try("register", self._beat)
         for watcher in self._watchers:
             await self._try("read the descriptors", watcher.poll)
         self.begin(self.recorder.run())
-        self.begin(self.layer.listen())
-        self.begin(repeat(self.lease.beat, app_settings.HEARTBEAT_INTERVAL))
+        self.begin(repeat(self._beat, app_settings.HEARTBEAT_INTERVAL, hurry=self.layer.joined))
         # Beside the lease, which must not wait for a layer that doesn't answer.
         self.begin(repeat(self.layer.keep, app_settings.HEARTBEAT_INTERVAL))
         self.begin(repeat(self._sweep, SWEEP_SECONDS))
@@ -134,6 +135,14 @@ class Node:
     def nudge(self, topic: Topic) -> None:
         """Let those look now who follow `topic` on any other node."""
         self.own(self.layer.nudge(topic))
+
+    async def _beat(self) -> None:
+        """Renew the lease, and tell with it how the node is reached and what it missed."""
+        self.lease.told = self.layer.told()
+        await self.lease.beat()
+
+    def _deliver(self, letter: object) -> bool:
+        return mail.deliver(letter, self.peers, self.own)
 
     async def _sweep(self) -> None:
         self.peers.sweep()

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
-from channels.layers import InMemoryChannelLayer
 
 from ..core.states import Topic
 from ..signals import descriptors_changed, outbox_filled
-from .layer import NodeLayer, configured_layer
+from .layer import NodeLayer, spans_processes
 from .node import nodes
 
 logger = logging.getLogger(__name__)
@@ -80,9 +79,9 @@ def _nudge_from_outside(topic: Topic) -> None:
 
     Its event loop lasts for this one message; a layer that doesn't answer is given up on soon.
     """
-    if isinstance(configured_layer(), InMemoryChannelLayer | None):
+    if not spans_processes():
         return  # nobody else would hear it
     try:
-        async_to_sync(NodeLayer(on_nudge=lambda topic: None).nudge)(topic)
+        async_to_sync(NodeLayer().nudge)(topic)
     except RuntimeError as error:  # an event loop runs in this very thread
         logger.debug("Not nudged: %s", error)
