@@ -59,6 +59,12 @@ class WebsocketsSettings:
     CHANNEL_LAYER: str | None = "default"
     """The channel layer that nodes talk over; None: nodes only poll."""
 
+    SHARED_CACHE: str | None = None
+    """The cache of `CACHES` that keeps what handlers share; None: a table of the database."""
+
+    SHARED_VALUE_SIZE: int = 64 * 1024
+    """Bytes of one shared value, as JSON."""
+
     def __getattribute__(self, name: str) -> Any:
         default = object.__getattribute__(self, name)
         if not name.isupper():

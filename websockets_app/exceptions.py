@@ -16,6 +16,8 @@
     ├── InvalidDescriptorFile       a file that can't become a row: the text says why
     ├── InvalidDescriptorPath       a path that holds no descriptor files
     ├── NodeUnreachable             a session's node can't be reached over the channel layer
+    ├── InvalidShared               a key, value or member can't be shared: the text says why
+    ├── SharedBusy                  other processes never let go of a key's members
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
@@ -96,6 +98,14 @@ class InvalidDescriptorPath(WebsocketsError):
 
 class NodeUnreachable(WebsocketsError):
     """The session's node can't be reached over the channel layer."""
+
+
+class InvalidShared(WebsocketsError):
+    """A key, value or member can't be shared."""
+
+
+class SharedBusy(WebsocketsError):
+    """Other processes never let go of the members of a shared key."""
 
 
 class IllegalTransition(WebsocketsError):

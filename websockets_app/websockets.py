@@ -24,6 +24,7 @@ from .node.handles import refuse_in_event_loop
 from .outbound import creation, listing
 from .outbound.creation import ClientOptions, Creation
 from .outbound.handle import WebsocketClient
+from .shared.interface import Shared
 
 __all__ = [
     "ClientOptions",
@@ -32,6 +33,7 @@ __all__ = [
     "Method",
     "Peer",
     "SendAnswer",
+    "Shared",
     "WebsocketClient",
     "WebsocketSession",
     "abroadcast",
@@ -55,6 +57,7 @@ __all__ = [
     "is_on_error",
     "is_on_message",
     "is_on_open",
+    "shared",
 ]
 
 # Clients
@@ -212,3 +215,9 @@ def is_on_error() -> bool:
 def is_on_close() -> bool:
     """Tell whether `on_close` runs (the seed's `isOnClose`)."""
     return get_method() == Method.ON_CLOSE
+
+
+# What handlers of all processes share
+
+shared = Shared()
+"""Values and members under keys (the seed's 2.x `core/globals`)."""

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+class SharedValueQuerySet(models.QuerySet["SharedValue"]):
+    """Shared values, as handlers of any process read and write them."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Write `value` over what is there under `key`, in one statement."""
+        self.bulk_create(
+            [self.model(key=key, value=value)],
+            update_conflicts=True,
+            unique_fields=["key"],
+            update_fields=["value", "updated_at"],
+        )
 
 
 class SharedValue(models.Model):
@@ -12,6 +27,8 @@ class SharedValue(models.Model):
     key = models.CharField(_("key"), max_length=200, primary_key=True)
     value = models.JSONField(_("value"), null=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    objects = SharedValueQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("shared value")
@@ -22,12 +39,30 @@ class SharedValue(models.Model):
         return self.key
 
 
+class SharedMemberQuerySet(models.QuerySet["SharedMember"]):
+    """Members, in the order in which they were added."""
+
+    def put(self, key: str, member: str) -> bool:
+        """Add `member` to those of `key`; tell whether it wasn't one. The constraint decides."""
+        return self.get_or_create(key=key, member=member)[1]
+
+    def take(self, key: str, member: str) -> bool:
+        """Remove `member` from those of `key`; tell whether it was one."""
+        return bool(self.filter(key=key, member=member).delete()[0])
+
+    def of(self, key: str) -> list[str]:
+        """Return the members of `key`."""
+        return list(self.filter(key=key).order_by("pk").values_list("member", flat=True))
+
+
 class SharedMember(models.Model):
     """One member of the set under a key: a row of its own, so that adding is atomic."""
 
     id = models.BigAutoField(primary_key=True)
     key = models.CharField(_("key"), max_length=200)
     member = models.CharField(_("member"), max_length=500, help_text=_("As JSON."))
+
+    objects = SharedMemberQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("shared member")

@@ -1,0 +1,1 @@
+"""What handlers of all processes share: the seed's 2.x `core/globals`."""
