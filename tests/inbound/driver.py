@@ -1,4 +1,4 @@
-"""A connection to `EndpointConsumer` without a server: both ends of the ASGI protocol in hand."""
+"""A connection to our application without a server: both ends of the ASGI protocol in hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ class Connection:
         user: Any = None,
         subprotocols: Iterable[str] = (),
         extensions: Iterable[str] = (),
+        application: Callable[..., Awaitable[None]] | None = None,
     ) -> None:
+        self._application = application or EndpointConsumer()
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         named = {"host": "testserver", **dict(headers)}
@@ -38,13 +40,13 @@ class Connection:
         if user is not None:
             self.scope["user"] = user
         self.send_to_peer: Callable[[dict[str, Any]], Awaitable[None]] = self.sent.put
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Future[None] | None = None
 
     async def connect(self) -> dict[str, Any]:
         """Begin, and return the application's first answer."""
         self._events.put_nowait({"type": "websocket.connect"})
-        consumer = EndpointConsumer()
-        self.task = asyncio.create_task(consumer(self.scope, self._events.get, self.send_to_peer))
+        serving = self._application(self.scope, self._events.get, self.send_to_peer)
+        self.task = asyncio.ensure_future(serving)
         return await self.next()
 
     async def next(self) -> dict[str, Any]:

@@ -1,26 +1,19 @@
-"""Who may enter: the user behind a handshake, and what the endpoint's row asks of them."""
+"""Who may enter, and stay: what the endpoint's row asks of a user."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
-
-from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.auth.models import AnonymousUser
-from django.core.exceptions import ImproperlyConfigured
-from django.http import HttpRequest, parse_cookie
 
 from ..core.close_codes import CloseCode
 from ..core.states import Access
 from .config import EndpointConfig
+from .rights import Rights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a handshake is refused."""
+    """Why a handshake is refused, or an open session may not go on."""
 
     status: int
     """The HTTP status, where the server lets us choose it."""
@@ -28,6 +21,10 @@ class Refusal:
     """The close code, where the row's site accepts first so that browsers see why."""
     reason: str
     """For the log and the event; the peer is told the status alone."""
+    cause: str = ""
+    """Which kind of limit was hit, where that is why."""
+    farewell: str = ""
+    """What the peer is told where its session was open, and its row says: it has no names."""
 
 
 NOT_FOUND = Refusal(status=404, code=CloseCode.NOT_FOUND, reason="no such endpoint")
@@ -41,61 +38,40 @@ NOT_YET = Refusal(
 )
 DRAINING = Refusal(status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the node is shutting down")
 
+ALONE = Rights()
 
-def forbidden(reason: str) -> Refusal:
-    return Refusal(status=403, code=CloseCode.FORBIDDEN, reason=reason)
+
+def forbidden(reason: str, farewell: str = "") -> Refusal:
+    return Refusal(status=403, code=CloseCode.FORBIDDEN, reason=reason, farewell=farewell)
+
+
+def unauthenticated(reason: str) -> Refusal:
+    return Refusal(status=403, code=CloseCode.UNAUTHENTICATED, reason=reason, farewell=reason)
 
 
 def broken(problem: str) -> Refusal:
     return Refusal(status=503, code=CloseCode.INTERNAL_ERROR, reason=problem)
 
 
-class _HandshakeSession(dict[str, Any]):
-    """A Django session as it was stored.
-
-    `get_user()` wants to renew the key of a session that an older SECRET_KEY signed. A handshake
-    sets no cookie, so that would log the user out: here renewing does nothing.
-    """
-
-    def cycle_key(self) -> None:
-        """Keep the key."""
-
-    def flush(self) -> None:
-        """Keep the row, too."""
-        self.clear()
-
-
-def session_key(headers: Mapping[str, str]) -> str | None:
-    """Return the key of the site's session cookie; None where it can't be one."""
-    key = parse_cookie(headers.get("cookie", "")).get(settings.SESSION_COOKIE_NAME)
-    return key if key and key.isprintable() else None  # PostgreSQL raises for a NUL, say
-
-
-def load_user(key: str) -> Any:
-    """Return the user whose session has `key`, or an anonymous one. Sync: reads the database."""
-    if "django.contrib.sessions" not in settings.INSTALLED_APPS:
-        return AnonymousUser()
-    store = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    request = HttpRequest()
-    request.session = _HandshakeSession(store.load())  # type: ignore[assignment]
-    try:
-        return get_user(request)
-    except ImproperlyConfigured:
-        return AnonymousUser()
-
-
-def who_is_refused(user: Any, config: EndpointConfig) -> Refusal | None:
+def who_is_refused(user: Any, config: EndpointConfig, rights: Rights = ALONE) -> Refusal | None:
     """Return why `user` may not enter, or None. Sync: permissions and groups read the database."""
     if not config.needs_user:
         return None
-    if not user.is_authenticated or not user.is_active:
-        return Refusal(status=403, code=CloseCode.UNAUTHENTICATED, reason="nobody is logged in")
-    if config.access == Access.STAFF and not user.is_staff:
-        return forbidden(f"{user} is no staff")
-    if config.permission and not user.has_perm(config.permission):
-        return forbidden(f"{user} lacks the permission {config.permission}")
-    if config.groups and not (
-        user.is_superuser or user.groups.filter(pk__in=config.groups).exists()
-    ):
-        return forbidden(f"{user} is in none of the endpoint's groups")
+    if not user.is_authenticated or not is_active(user):
+        return unauthenticated("nobody is logged in")
+    if config.access == Access.STAFF and not getattr(user, "is_staff", False):
+        return forbidden(f"{user} is no staff", "for staff only")
+    if config.permission and not rights.has_permission(user, config.permission):
+        return forbidden(
+            f"{user} lacks the permission {config.permission}", "a permission is missing"
+        )
+    if config.groups and not rights.is_member(user, config.groups):
+        return forbidden(
+            f"{user} is in none of the endpoint's groups", "for members of some groups only"
+        )
     return None
+
+
+def is_active(user: Any) -> bool:
+    """Tell whether `user` may log in. As with Django's backend, a model may have no such field."""
+    return bool(getattr(user, "is_active", True))

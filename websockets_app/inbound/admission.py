@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
@@ -11,10 +10,11 @@ from django.db import DatabaseError, InterfaceError
 from ..core.close_codes import may_be_sent
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
-from . import access, origins
+from . import access, logins, origins
 from .access import Refusal
 from .config import EndpointConfig
 from .handshake import Handshake
+from .logins import Known
 from .server import Receive, Send
 from .session import InboundSession
 
@@ -34,23 +34,29 @@ async def admit(
         return access.broken(config.problem)
     if reason := origins.refusal(handshake, config):
         return access.forbidden(reason)
-    user = await _user(node, handshake, config)
-    if isinstance(user, Refusal):
-        return user
+    known = await _known(node, handshake, config)
+    if isinstance(known, Refusal):
+        return known
+    user, login = known
     session = InboundSession(node, config, config.handler, handshake, user, receive, send)
+    session.login = login
     return await _may_open(session) or session
 
 
-async def _user(node: Node, handshake: Handshake, config: EndpointConfig) -> Any | Refusal:
+async def _known(node: Node, handshake: Handshake, config: EndpointConfig) -> Known | Refusal:
     """Return the user, or why the row refuses them: one hop to a thread, none for nobody."""
-    known, key = handshake.scope.get("user"), access.session_key(handshake.headers)
-    if known is None and key is None:
+    scope, key = handshake.scope, logins.session_key(handshake.headers)
+    user = scope.get("user")
+    if user is None and key is None:
         anonymous = AnonymousUser()
-        return access.who_is_refused(anonymous, config) or anonymous
+        return access.who_is_refused(anonymous, config) or Known(anonymous, None)
 
-    def look() -> Any | Refusal:
-        user = access.load_user(key or "") if known is None else known
-        return access.who_is_refused(user, config) or user
+    def look() -> Known | Refusal:
+        if user is None:
+            known = logins.load_user(key or "")
+        else:
+            known = logins.with_login(user, scope.get("session"), key)
+        return access.who_is_refused(known.user, config) or known
 
     try:
         return await node.lookups.run(look)
@@ -60,7 +66,7 @@ async def _user(node: Node, handshake: Handshake, config: EndpointConfig) -> Any
             "No user can be known: %s", error,
             exc_info=unexpected, extra={"endpoint": config.endpoint},
         )  # fmt: skip
-        return access.AWAY if config.needs_user else AnonymousUser()
+        return access.AWAY if config.needs_user else Known(AnonymousUser(), None)
 
 
 async def _may_open(session: InboundSession) -> Refusal | None:

@@ -12,9 +12,10 @@ from ..conf import app_settings
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, EventKind, NodeKind, OnChange
 from ..models import Endpoint
+from ..node.looper import repeat
 from ..node.node import Node
 from ..node.watcher import Change, Watcher
-from . import server
+from . import revocation, server
 from .config import EndpointConfig, prepare
 from .registry import Registry
 from .session import InboundSession
@@ -33,9 +34,11 @@ class Serving:
         self.node.watch(
             Watcher(self.node.descriptors, Endpoint.objects.served, prepare, self._apply)
         )
+        self.revocation = revocation.Revocation(self._sessions, self.registry.get)
 
     async def start(self) -> None:
         await self.node.start()
+        self.node.begin(repeat(self.revocation.poll, revocation.POLL_SECONDS))
         server.before_shutdown(self.drain)
         # A server may end without a word: what waits then is written as the interpreter exits.
         atexit.register(self.node.recorder.flush_at_exit)
@@ -55,6 +58,7 @@ class Serving:
         )
         await asyncio.gather(*closing)
         await self.node.stop()
+        self.revocation.stop()
         atexit.unregister(self.node.recorder.flush_at_exit)
 
     async def _apply(self, change: Change[EndpointConfig]) -> None:

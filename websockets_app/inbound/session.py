@@ -28,6 +28,7 @@ from .config import EndpointConfig
 from .ending import Ending, cause_of
 from .handle import WebsocketSession
 from .handshake import Handshake
+from .logins import Login
 from .read_ahead import Inbox, ReadAhead
 from .server import Receive, Send
 
@@ -54,6 +55,7 @@ class InboundSession(Sending):
         self.config = config
         self.params = handshake.params
         self.user = user
+        self.login: Login | None = None
         self.ending: Ending | None = None
         self.record = node.recorder.of_peer(
             config.subject, self.id, config.record_messages, self.row

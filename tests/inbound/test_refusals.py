@@ -1,0 +1,85 @@
+"""What a peer is told who may not enter: a status before accept, or a close code after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from pytest_django import Settings
+
+from tests.inbound.conftest import WriteHandler
+from tests.inbound.driver import Connection
+from tests.inbound.people import ORIGIN
+from websockets_app.models import Event
+
+Serve = Callable[..., Any]
+
+REFUSALS = [
+    pytest.param("nowhere", None, [ORIGIN], 404, 4404, id="no endpoint"),
+    pytest.param("disabled", None, [ORIGIN], 404, 4404, id="a disabled endpoint"),
+    pytest.param("private", None, [ORIGIN], 403, 4401, id="nobody"),
+    pytest.param("private", "gone", [ORIGIN], 403, 4401, id="somebody deactivated"),
+    pytest.param("private", "tom", [], 403, 4403, id="no origin"),
+    pytest.param("echo", None, [("origin", "https://evil.test")], 403, 4403, id="an origin"),
+    pytest.param("staff", "tom", [ORIGIN], 403, 4403, id="no staff"),
+    pytest.param("permitted", "tom", [ORIGIN], 403, 4403, id="no permission"),
+    pytest.param("busy", "tom", [ORIGIN], 403, 4429, id="may_open says when"),
+    pytest.param("broken", None, [ORIGIN], 503, 1011, id="a broken handler"),
+]
+
+
+@pytest.fixture
+async def served(serve: Serve, write_handler: WriteHandler) -> Any:
+    echo = {"handler": "handlers.echo"}
+    busy = write_handler("busy", "def may_open():\n    return 4429\ndef on_open(): pass")
+    await User.objects.acreate(username="tom")
+    await User.objects.acreate(username="gone", is_active=False)
+    return await serve(
+        echo=echo,
+        disabled={**echo, "enabled": False},
+        private={**echo, "access": "authenticated"},
+        staff={**echo, "access": "staff"},
+        permitted={**echo, "permission": "websockets_app.view_endpoint"},
+        busy={"handler": busy},
+        broken={"handler": "handlers.nowhere"},
+    )
+
+
+async def arrive(path: str, name: str | None, **options: Any) -> Connection:
+    user = await User.objects.aget(username=name) if name else None
+    return Connection(path, user=user, **options)
+
+
+@pytest.mark.parametrize(("path", "user", "headers", "status", "code"), REFUSALS)
+async def test_a_refusal_is_a_status_where_the_server_has_one_and_a_close_elsewhere(
+    served: Any, path: str, user: str | None, headers: Any, status: int, code: int
+) -> None:
+    connection = await arrive(path, user, headers=headers)
+    assert await connection.connect() == {"type": "websocket.close"}  # servers make it a 403
+    await connection.ended()
+    telling = await arrive(path, user, headers=headers, extensions=["websocket.http.response"])
+    assert (await telling.connect())["status"] == status
+    await telling.ended()
+    assert await served.node.recorder.flush()
+    events = [event async for event in Event.objects.filter(kind="refused")]
+    assert [event.code for event in events] == [code, code]
+    assert all(event.detail for event in events)
+
+
+@pytest.mark.parametrize(("path", "user", "headers", "status", "code"), REFUSALS)
+async def test_a_refusal_is_an_accept_and_a_close_that_says_why_where_the_site_wants_that(
+    served: Any,
+    settings: Settings,
+    path: str,
+    user: str | None,
+    headers: Any,
+    status: int,
+    code: int,
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "REFUSE_WITH": "close"}
+    connection = await arrive(path, user, headers=headers)
+    assert (await connection.connect())["type"] == "websocket.accept"
+    assert await connection.next() == {"type": "websocket.close", "code": code}
+    await connection.ended()
