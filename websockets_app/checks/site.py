@@ -109,19 +109,22 @@ def check_routing(**kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def leads_to_endpoints(application: object) -> bool:
-    """Tell whether WebSockets of `application` can reach our endpoints.
+    """Tell whether WebSockets of `application` can reach our endpoints."""
+    return any(part is serve_endpoint for part in reached_by(application))
+
+
+def reached_by(application: object) -> Iterator[object]:
+    """Yield `application` and everything that it may hand a WebSocket to.
 
     Walks routers, and whatever wraps another application in an attribute or a closure.
     """
     waiting, seen = [application], set[int]()
     while waiting and len(seen) < _MOST_STEPS:
         current = waiting.pop()
-        if current is serve_endpoint:
-            return True
         if id(current) not in seen:
             seen.add(id(current))
+            yield current
             waiting.extend(_inside(current))
-    return False
 
 
 def _inside(application: object) -> list[Any]:
