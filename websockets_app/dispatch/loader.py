@@ -55,7 +55,11 @@ def load(engine: str, name: str) -> Handler:
 
     What was loaded stays, as its module does; a failure is tried again at the next call.
     """
-    functions = get_engine(engine).load(name)
+    return handler_of(name, get_engine(engine).load(name))
+
+
+def handler_of(name: str, functions: Mapping[str, Callable[..., Any]]) -> Handler:
+    """Return the handler `name` whose callbacks are among `functions`; raise `HandlerInvalid`."""
     callbacks = {
         function: _callback(name, function, functions[function])
         for function in FUNCTIONS

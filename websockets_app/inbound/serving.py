@@ -116,6 +116,11 @@ async def get_serving() -> Serving:
     return await asyncio.shield(known)
 
 
+def is_serving() -> bool:
+    """Tell whether anything serves, or begins to, in the running event loop."""
+    return asyncio.get_running_loop() in _started
+
+
 async def stop_serving() -> None:
     """Drain what serves in the running event loop, if anything does."""
     known = _started.pop(asyncio.get_running_loop(), None)

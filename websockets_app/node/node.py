@@ -61,14 +61,19 @@ class Node:
         """Poll `watcher` for as long as the node runs. Called before `start`."""
         self._watchers.append(watcher)
 
+    def register(self) -> None:
+        """Let handles and broadcasts of this process find the node's peers."""
+        global _nodes  # noqa: PLW0603 - replaced whole under the lock, so that readers need none
+        with _nodes_lock:
+            _nodes = (*(other for other in _nodes if not other.loop.is_closed()), self)
+
     async def start(self) -> None:
         """Take part: register, look at the descriptors once, begin all loops."""
-        _register(self)
+        self.register()
         self.recorder.add_own(EventKind.NODE_STARTED, detail=self.lease.kind)
         self.begin(self.layer.listen())
         await self._try("register", self._beat)
-        for watcher in self._watchers:
-            await self._try("read the descriptors", watcher.poll)
+        await self.look()
         self.begin(self.recorder.run())
         self.begin(repeat(self._beat, app_settings.HEARTBEAT_INTERVAL, hurry=self.layer.joined))
         # Beside the lease, which must not wait for a layer that doesn't answer.
@@ -78,6 +83,11 @@ class Node:
         for watcher in self._watchers:
             hurry = self.hurried(Topic.DESCRIPTORS)
             self.begin(repeat(watcher.poll, app_settings.POLL_INTERVAL, hurry=hurry))
+
+    async def look(self) -> None:
+        """Look at the descriptors now, whenever the next poll is."""
+        for watcher in self._watchers:
+            await self._try("read the descriptors", watcher.poll)
 
     async def stop(self) -> None:
         """Take part no more: end the loops, write what waits, give the lease back."""
@@ -199,14 +209,8 @@ def find_peer(peer_id: str) -> tuple[Node, LivePeer] | None:
     return None
 
 
-def _register(node: Node) -> None:
-    global _nodes  # noqa: PLW0603 - replaced whole under the lock, so that readers need none
-    with _nodes_lock:
-        _nodes = (*(other for other in _nodes if not other.loop.is_closed()), node)
-
-
 def _unregister(node: Node) -> None:
-    global _nodes  # noqa: PLW0603 - see _register
+    global _nodes  # noqa: PLW0603 - see Node.register
     with _nodes_lock:
         _nodes = tuple(other for other in _nodes if other is not node)
 

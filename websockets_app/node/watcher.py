@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -56,13 +57,15 @@ class Watcher(Generic[ModelT, PreparedT]):
         self._apply = apply
         self._watermark: Watermark | None = None
         self._revisions: dict[int, int] = {}
+        self._polling = asyncio.Lock()
 
     async def poll(self) -> None:
         """Look once, and apply what changed."""
-        look = await self._thread.run(self._look)
-        if look is not None:
-            await self._apply(look.change)
-            self._watermark, self._revisions = look.watermark, look.revisions
+        async with self._polling:
+            look = await self._thread.run(self._look)
+            if look is not None:
+                await self._apply(look.change)
+                self._watermark, self._revisions = look.watermark, look.revisions
 
     def _look(self) -> _Look[PreparedT] | None:
         watermark = self._rows().watermark()
