@@ -21,6 +21,8 @@ from tests.infrastructure.site import Site
 from tests.infrastructure.valkey import running_valkey
 from websockets_app.dispatch import loader
 
+pytest_plugins = ["websockets_app.testing.pytest_plugin"]
+
 INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "valkey_url"}
 
 
