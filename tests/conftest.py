@@ -146,3 +146,4 @@ def write_handler(
     for module in [name for name in sys.modules if name.startswith("written_handlers")]:
         del sys.modules[module]
     loader.load.cache_clear()
+    loader.load_handle.cache_clear()

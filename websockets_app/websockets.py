@@ -192,7 +192,11 @@ async def aget_open_sessions(endpoint: str | None = None) -> list[WebsocketSessi
 
 
 def get_params() -> Mapping[str, Any] | None:
-    """Return what the endpoint's pattern captured from the path."""
+    """Return what the endpoint's pattern captured from the path.
+
+    In the `handle` of a 2.x service, what its request says as `params` (the seed's
+    `core/context`). They can't be changed.
+    """
     call = current_call.get()
     return call.params if call else None
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Page
 
+from tests.conftest import Demo
 from tests.infrastructure.site import Site
 from tests.infrastructure.waiting import eventually
 
@@ -70,3 +72,46 @@ def test_a_page_of_a_foreign_origin_is_refused(make_site: Callable[..., Site], p
         lambda: site.rows("SELECT * FROM websockets_app_event WHERE kind = 'refused'")
     )
     assert other.http("") in row["detail"]
+
+
+# The seed's 2.x example, with its clients' lines as they stand there.
+CHAT = """
+async (url) => {
+    const heard = {Tom: [], Jerry: []};
+    const opened = (name) => new Promise((resolve, reject) => {
+        const jsSocket = new WebSocket(url);
+        jsSocket.onmessage = (event) => heard[name].push(event.data);
+        jsSocket.onerror = reject;
+        jsSocket.onopen = () => resolve(jsSocket);
+    });
+    const until = async (name, count) => {
+        while (heard[name].length < count) await new Promise(requestAnimationFrame);
+    };
+    var jsSocket = await opened("Tom");
+    const client1 = jsSocket;
+    jsSocket.send('{"module": "/chat/chat_service.js","params": {"type":"welcome", "from":"Tom"}}');
+    await until("Tom", 1);
+    jsSocket = await opened("Jerry");
+    jsSocket.send('{"module": "/chat/chat_service.js","params": {"type":"welcome", "from":"Jerry"}}');
+    await until("Jerry", 1);
+    client1.send('{"module": "/chat/chat_service.js","params": {"type":"message", "from":"Tom", "to":"Jerry", "message": "Hello Jerry!"}}');
+    await until("Jerry", 2);
+    jsSocket.send('{"module": "/chat/chat_service.js","params": {"type":"message", "from":"Jerry", "to":"Tom", "message": "Hi Tom!"}}');
+    jsSocket.send('{"module": "/chat/chat_service.js","params": {"type":"list", "from":"Tom"}}');
+    await until("Jerry", 3);
+    await until("Tom", 2);
+    client1.close();
+    jsSocket.close();
+    return heard;
+}
+"""  # noqa: E501
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_seeds_chat_works_between_two_sockets_of_a_browser(demo: Demo, page: Page) -> None:
+    page.goto(demo.server.http("/"))
+    heard = page.evaluate(CHAT, demo.server.ws("/service/js"))
+    assert heard == {
+        "Tom": ["Welcome Tom!", "Hi Tom!"],
+        "Jerry": ["Welcome Jerry!", "Hello Jerry!", '["Tom","Jerry"]'],
+    }

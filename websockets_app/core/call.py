@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from .peer import Peer
@@ -43,13 +44,26 @@ class Call(NamedTuple):
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """What the endpoint's pattern captured."""
+        """What the endpoint's pattern captured; in `handle`, what the request says."""
         return self.peer.params
 
     @property
     def user(self) -> Any:
         """Who opened the session; None for a client's connection."""
         return self.peer.user
+
+    def with_params(self, params: Mapping[str, Any]) -> Call:
+        """Return the same call of the same peer, with other params."""
+        return self._replace(peer=_Parametrised(self.peer.handle, params, self.peer.user))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parametrised:
+    """A peer as `Called`, but for its params: nothing in these can pass for the session."""
+
+    handle: Peer
+    params: Mapping[str, Any]
+    user: Any
 
 
 ARGUMENTS: Final = ("message", "error", "session", "params", "code", "reason", "user")

@@ -27,6 +27,9 @@ from ..exceptions import (
 FUNCTIONS: Final = ("on_open", "on_message", "on_error", "on_close", "may_open")
 """The names that a handler may define: the callbacks, and the question before them."""
 
+HANDLE: Final = "handle"
+"""What a module defines to be called by name, as a 2.x service."""
+
 
 class Engine(Protocol):
     """Finds and loads the handlers written for it."""
@@ -63,7 +66,7 @@ class PythonEngine:
                 "app's websocket_handlers."
             )
         module = _import(name)
-        found = {function: getattr(module, function, None) for function in FUNCTIONS}
+        found = {function: getattr(module, function, None) for function in (*FUNCTIONS, HANDLE)}
         return {function: value for function, value in found.items() if callable(value)}
 
     def discover(self) -> list[str]:

@@ -13,9 +13,13 @@ from asgiref.sync import iscoroutinefunction
 
 from ..core.call import ARGUMENTS, Call
 from ..exceptions import ConfigurationError, HandlerInvalid, HandlerProblem
-from .engines import FUNCTIONS, get_engine
+from .engines import FUNCTIONS, HANDLE, get_engine
 
-MAY_OPEN_ARGUMENTS: Final = ("user", "params", "session")
+_ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "may_open": ("user", "params", "session"),
+    HANDLE: ("params", "session", "user"),
+}
+"""What a function may ask for that is no callback."""
 _POSITIONAL: Final = {
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -66,10 +70,29 @@ def handler_of(name: str, functions: Mapping[str, Callable[..., Any]]) -> Handle
         if function in functions
     }
     if not callbacks.keys() - {"may_open"}:
-        raise HandlerInvalid(
-            f"{name!r} has no callback: define on_open, on_message, on_error or on_close."
-        )
+        told = f"{name!r} has no callback: define on_open, on_message, on_error or on_close."
+        if HANDLE in functions:
+            told += (
+                " As a service it is called through the handler websockets_app.websocket_handlers."
+            )
+        raise HandlerInvalid(told)
     return Handler(reference=name, **callbacks)
+
+
+@cache
+def load_handle(engine: str, name: str) -> Callback:
+    """Return the function `handle` of the module stored as `name`; raise `HandlerProblem`.
+
+    It has to ask for `params`: that tells what is meant to be called by peers from a helper that
+    only has the name.
+    """
+    function = get_engine(engine).load(name).get(HANDLE)
+    if function is None:
+        raise HandlerInvalid(f"{name!r} is no service: it defines no handle(params).")
+    handle = _callback(name, HANDLE, function)
+    if "params" not in inspect.signature(function).parameters:
+        raise HandlerInvalid(f"{name!r} is no service: its handle doesn't ask for params.")
+    return handle
 
 
 def load_or_problem(engine: str, name: str) -> tuple[Handler | None, str]:
@@ -86,7 +109,7 @@ def problem_of(engine: str, name: str) -> str:
 
 
 def _callback(module: str, name: str, function: Callable[..., Any]) -> Callback:
-    allowed = MAY_OPEN_ARGUMENTS if name == "may_open" else ARGUMENTS
+    allowed = _ARGUMENTS.get(name, ARGUMENTS)
     try:
         parameters = inspect.signature(function).parameters
     except ValueError as error:
@@ -95,7 +118,7 @@ def _callback(module: str, name: str, function: Callable[..., Any]) -> Callback:
         if parameter.name not in allowed or parameter.kind.name.startswith("VAR_"):
             raise HandlerInvalid(
                 f"{module}.{name} asks for {str(parameter)!r}; "
-                f"a callback may ask for {', '.join(allowed)}."
+                f"{'it' if name == HANDLE else 'a callback'} may ask for {', '.join(allowed)}."
             )
     return Callback(
         name=name,

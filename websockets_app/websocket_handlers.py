@@ -1,0 +1,90 @@
+"""Handlers that the app ships: the seed's 2.x service, for an endpoint `/service/<str:type>`.
+
+Each message names a module of the allow-list and what to hand to its `handle(params)`::
+
+    {"module": "/chat/chat_service.js", "params": {"type": "welcome", "from": "Tom"}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, NoReturn
+
+from .conf import app_settings
+from .core.call import Call, current_call
+from .dispatch.loader import load_handle, resolve
+
+LONGEST_MODULE: Final = 255
+WRONG_FORMAT: Final = "Wrong format of the request"
+_SEEDS_TYPE: Final = "js"
+_UNKNOWN_TYPE: Final = 4404
+
+
+class Request(NamedTuple):
+    """One call of a service module."""
+
+    module: str
+    params: Mapping[str, Any]
+
+
+def may_open(params: Mapping[str, Any]) -> bool | int:
+    """Let in whoever names an engine that there is."""
+    return _engine(params) is not None or _UNKNOWN_TYPE
+
+
+def on_message(message: str | bytes, params: Mapping[str, Any]) -> Any:
+    """Call the `handle` of the module that the message names; what it returns is sent.
+
+    Not async, so that a module that is imported for the first time, or a plain `handle`, keeps
+    nobody else waiting. What is no request is answered so, as by the seed.
+    """
+    try:
+        request = parse(message)
+    except (ValueError, RecursionError):
+        return WRONG_FORMAT
+    engine = _engine(params) or _SEEDS_TYPE
+    handle = load_handle(engine, resolve(engine, request.module))
+    call = current_call.get()
+    assert call is not None
+    call = call.with_params(request.params)
+    current_call.set(call)  # in this thread's context; the dispatcher clears the task's own
+    result = handle.invoke(call)
+    return _within(call, result) if isinstance(result, Awaitable) else result
+
+
+def parse(message: str | bytes) -> Request:
+    """Read a message as the seed's service does; raise `ValueError` where it is no request."""
+    if isinstance(message, bytes):
+        raise ValueError("The service takes text.")
+    read = json.loads(message, parse_constant=_refuse)
+    module, params = (read.get("module"), read.get("params")) if _is_dict(read) else (None, None)
+    if not isinstance(module, str) or len(module) > LONGEST_MODULE:
+        raise ValueError("A request names a module.")
+    if not (params is None or _is_dict(params)):
+        raise ValueError("The params of a request are an object.")
+    return Request(module, MappingProxyType(params or {}))
+
+
+async def _within(call: Call, awaitable: Awaitable[Any]) -> Any:
+    """Await it where it sees its own call: here, in the session's task."""
+    current_call.set(call)
+    return await awaitable
+
+
+def _engine(params: Mapping[str, Any]) -> str | None:
+    """Return the engine that the URL names, in any case; the seed's `js` is Python here."""
+    wanted = str(params.get("type", _SEEDS_TYPE)).lower()
+    engines = {name.lower(): name for name in app_settings.ENGINES}
+    if wanted == _SEEDS_TYPE:
+        engines.setdefault(_SEEDS_TYPE, engines.get("python", ""))
+    return engines.get(wanted) or None
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON.")
