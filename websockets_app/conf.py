@@ -59,6 +59,9 @@ class WebsocketsSettings:
     CHANNEL_LAYER: str | None = "default"
     """The channel layer that nodes talk over; None: nodes only poll."""
 
+    RATE_STORE: str | None = None
+    """The URL of a Redis or Valkey that counts rates for all processes; None: each for itself."""
+
     SHARED_CACHE: str | None = None
     """The cache of `CACHES` that keeps what handlers share; None: a table of the database."""
 

@@ -2,8 +2,8 @@
 
 ========================  ==============================================================
 ``DATABASE_URL``          default: SQLite in ``db.sqlite3``; ``postgresql://…``
-``REDIS_URL``             Redis or Valkey for the channel layer; default: in memory, which
-                          one process alone can see
+``REDIS_URL``             Redis or Valkey for the channel layer and for rates of all
+                          processes; default: in memory, which one process alone can see
 ``DJANGO_SECRET_KEY``     default: generated once, kept in ``.secret_key``
 ``DJANGO_DEBUG``          ``0`` in production; default ``1``
 ``ALLOWED_HOSTS``         separated by commas
@@ -144,4 +144,5 @@ WEBSOCKETS = {
     # The demo has a client that listens to this site's own endpoint. Addresses of the machine
     # itself are otherwise refused.
     "ALLOWED_CLIENT_HOSTS": ["127.0.0.1", "localhost"],
+    "RATE_STORE": REDIS_URL or None,
 }

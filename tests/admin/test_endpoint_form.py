@@ -119,6 +119,16 @@ def test_origins_are_a_list_of_strings(admin_client: Browser, value: str) -> Non
     }
 
 
+def test_limits_are_saved_and_cannot_be_negative(admin_client: Browser) -> None:
+    given = {"messages_per_second": 2.5, "message_burst": 7, "rate_scope": "user",
+             "max_sessions": 3, "max_sessions_per_user": 2, "max_sessions_per_address": 1,
+             "idle_timeout": 60.0, "send_timeout": 0.0}  # fmt: skip
+    response = submit(admin_client, **dict.fromkeys(given, -1))
+    assert errors(response).keys() == given.keys()
+    submit(admin_client, **given)
+    assert Endpoint.objects.values(*given).get() == given
+
+
 def test_a_path_that_cannot_be_served_is_refused(admin_client: Browser) -> None:
     assert "endpoint" in errors(submit(admin_client, endpoint="chat/<nope:x>"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -31,6 +32,24 @@ def test_every_default_is_fine_when_it_is_written_out(settings: Settings) -> Non
 def test_every_type_can_be_told_in_words() -> None:
     for wanted in get_type_hints(WebsocketsSettings).values():
         assert wanted in _WORDS or all(part in _WORDS for part in wanted.__args__)
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:6379/1", "rediss://x", "unix:///run/x.sock"])
+def test_a_rate_store_is_a_url_of_redis(settings: Settings, url: str) -> None:
+    assert ids(settings, RATE_STORE=url) == []
+
+
+def test_a_wrong_url_of_a_rate_store_is_told_without_its_password(settings: Settings) -> None:
+    assert ids(settings, RATE_STORE="http://:hunter2@example.com") == ["E004"]
+    assert "hunter2" not in str(check_options())
+
+
+def test_a_rate_store_needs_its_libraries(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "websockets_app.inbound.rate_store", raising=False)
+    monkeypatch.setitem(sys.modules, "limits", None)
+    assert ids(settings, RATE_STORE="redis://localhost") == ["E008"]
 
 
 def test_it_has_to_be_a_dict(settings: Settings) -> None:

@@ -73,6 +73,17 @@ def test_a_client_whose_handler_is_missing_unless_it_is_stopped() -> None:
     assert check() == []
 
 
+def test_a_rate_of_all_processes_that_each_counts_for_itself(settings: Settings) -> None:
+    fields = {"handler": "handlers.echo", "rate_scope": "user"}
+    row = Endpoint.objects.create(endpoint="users", **fields)
+    Endpoint.objects.create(endpoint="unlimited", messages_per_second=0, **fields)
+    Endpoint.objects.create(endpoint="sessions", handler="handlers.echo")
+    (message,) = check()
+    assert (message.id, message.obj) == ("websockets_app.W043", row)
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "RATE_STORE": "redis://localhost"}
+    assert check() == []
+
+
 @pytest.mark.parametrize("databases", [None, [], ["other"]])
 def test_databases_that_were_not_named_are_not_asked(
     databases: list[str] | None, django_assert_num_queries: Any

@@ -69,6 +69,25 @@ def test_a_daphne_with_known_vulnerabilities(
     assert ids(site.check_server()) == expected
 
 
+@pytest.mark.parametrize(
+    ("apps", "servers", "expected"),
+    [
+        (["daphne"], {"daphne", "uvicorn"}, ["W016"]),
+        ([], {"daphne"}, ["W016"]),
+        ([], {"daphne", "uvicorn"}, []),
+        ([], {"granian"}, []),
+    ],
+)
+def test_a_server_that_does_not_tell_who_reads(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    apps: list[str], servers: set[str], expected: list[str],
+) -> None:  # fmt: skip
+    others = [app for app in settings.INSTALLED_APPS if app != "daphne"]
+    settings.INSTALLED_APPS = [*apps, *others]
+    monkeypatch.setattr(site, "find_spec", lambda name: name if name in servers else None)
+    assert ids(site.check_flow_control()) == expected
+
+
 def http() -> Any:
     return get_asgi_application()
 

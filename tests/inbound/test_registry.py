@@ -18,6 +18,9 @@ def config(key: int, endpoint: str, **fields: Any) -> EndpointConfig:
         "groups": frozenset(), "subprotocols": (), "origins": (), "allow_missing_origin": False,
         "max_message_size": 1, "inbox_messages": 1, "inbox_bytes": 1, "on_change": "keep",
         "on_handler_error": "continue", "record_messages": "counters",
+        "messages_per_second": 0.0, "message_burst": 1, "rate_scope": "session",
+        "max_sessions": 0, "max_sessions_per_user": 0, "max_sessions_per_address": 0,
+        "idle_timeout": 0.0, "send_timeout": 0.0,
     }  # fmt: skip
     return EndpointConfig(id=key, endpoint=endpoint, **{**defaults, **fields})
 

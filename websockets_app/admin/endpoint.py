@@ -69,7 +69,13 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
         (
             _("Limits"),
             {
-                "fields": ("max_message_size", "inbox_messages", "inbox_bytes"),
+                "fields": (
+                    "max_message_size",
+                    ("messages_per_second", "message_burst", "rate_scope"),
+                    ("max_sessions", "max_sessions_per_user", "max_sessions_per_address"),
+                    ("idle_timeout", "send_timeout"),
+                    ("inbox_messages", "inbox_bytes"),
+                ),
                 "classes": ("collapse",),
             },
         ),

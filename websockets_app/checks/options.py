@@ -144,6 +144,26 @@ def _check_packages(key: str, value: Sequence[str]) -> Iterator[checks.CheckMess
             )
 
 
+def _check_rate_store(key: str, value: str | None) -> Iterator[checks.CheckMessage]:
+    try:
+        from ..inbound.rate_store import RateStore
+
+        if value is not None:
+            RateStore(value)  # which connects to nothing yet
+    except ImportError as error:
+        yield checks.Error(
+            f"WEBSOCKETS['RATE_STORE'] needs what isn't installed: {error}.",
+            hint="pip install 'django-websockets-app[redis]'",
+            id="websockets_app.E008",
+        )
+    except ValueError as error:  # the URL itself may hold a password
+        yield checks.Error(
+            f"WEBSOCKETS['RATE_STORE'] isn't a URL of Redis: {error}",
+            hint="Write it as redis://host:6379/0, rediss://… or unix://….",
+            id="websockets_app.E004",
+        )
+
+
 def _why_missing(package: str) -> str:
     try:
         return "" if find_spec(package) else "there is no such package"
@@ -167,4 +187,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]
     "ENGINES": _check_engines,
     "REFUSE_WITH": _one_of("http", "close"),
     "RECORDING": _one_of("background", "inline", "off"),
+    "RATE_STORE": _check_rate_store,
 }

@@ -11,6 +11,8 @@ from typing import Any
 from django.core import checks
 from django.db import OperationalError, ProgrammingError, router
 
+from ..conf import app_settings
+from ..core.states import RateScope
 from ..inbound.config import problem_of as problem_of_endpoint
 from ..models import Client, Endpoint
 from ..models.shadowing import never_reached
@@ -40,6 +42,7 @@ def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]
                 obj=endpoint,
                 id="websockets_app.W040",
             )
+    yield from _check_rates(endpoints)
     for newer, older in never_reached(endpoints):
         yield checks.Warning(
             f"The endpoint {newer} is never reached: {older} is older and takes all its paths.",
@@ -47,6 +50,20 @@ def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]
             obj=newer,
             id="websockets_app.W041",
         )
+
+
+def _check_rates(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]:
+    """Warn of rates that say "in all processes" and can't be counted there."""
+    for endpoint in endpoints if app_settings.RATE_STORE is None else ():
+        if endpoint.messages_per_second > 0 and endpoint.rate_scope != RateScope.SESSION:
+            yield checks.Warning(
+                f"The endpoint {endpoint} limits the rate of a {endpoint.rate_scope}, and each "
+                "process counts for itself: there is no RATE_STORE.",
+                hint="Set WEBSOCKETS['RATE_STORE'] to the URL of a Redis or Valkey; with a single "
+                "server process, silence this.",
+                obj=endpoint,
+                id="websockets_app.W043",
+            )
 
 
 def _check_clients(clients: list[Client]) -> Iterator[checks.CheckMessage]:

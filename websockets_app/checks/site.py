@@ -89,6 +89,23 @@ def _check_daphne() -> Iterator[checks.CheckMessage]:
 
 
 @checks.register(WEBSOCKETS, deploy=True)
+def check_flow_control(**kwargs: Any) -> list[checks.CheckMessage]:
+    """Warn of Daphne where the site names it, or has no other server."""
+    if not apps.is_installed("daphne") and any(find_spec(name) for name in SERVERS[1:]):
+        return []
+    if not find_spec("daphne"):
+        return []
+    return [
+        checks.Warning(
+            "Daphne takes every message at once, and keeps in memory what a peer doesn't read: no "
+            "endpoint's send timeout has any effect.",
+            hint="Serve strangers with uvicorn, hypercorn or granian; or silence this.",
+            id="websockets_app.W016",
+        )
+    ]
+
+
+@checks.register(WEBSOCKETS, deploy=True)
 def check_routing(**kwargs: Any) -> list[checks.CheckMessage]:
     """Import the ASGI application, as a server does, and look for our endpoints in it.
 

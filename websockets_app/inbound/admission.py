@@ -2,71 +2,124 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
 
 from ..core.close_codes import may_be_sent
 from ..exceptions import MayOpenFailed
-from ..node.node import Node
 from . import access, logins, origins
 from .access import Refusal
 from .config import EndpointConfig
 from .handshake import Handshake
+from .limits import Limits
 from .logins import Known
+from .seats import NOBODY, Seat, Taken
 from .server import Receive, Send
 from .session import InboundSession
+from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
 
+ANSWER_SECONDS: Final = 10.0
+"""After so long the database, or the store of sessions, counts as away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Who comes, and how many of whom they count among are open on other nodes."""
+
+    known: Known
+    visitor: Visitor
+    elsewhere: Taken = NOBODY
+
 
 async def admit(
-    node: Node, config: EndpointConfig, handshake: Handshake, receive: Receive, send: Send
+    limits: Limits, config: EndpointConfig, handshake: Handshake, receive: Receive, send: Send
 ) -> InboundSession | Refusal:
     """Return the session that may open, or why it may not.
 
-    Asked in this order: the node, the endpoint's handler, the origin, the user, `may_open`.
+    Asked in this order: the node, the endpoint's handler, the origin, the user, the numbers of
+    sessions, `may_open`.
     """
+    node = limits.node
     if node.draining:
         return access.DRAINING
     if config.handler is None:
         return access.broken(config.problem)
     if reason := origins.refusal(handshake, config):
         return access.forbidden(reason)
-    known = await _known(node, handshake, config)
-    if isinstance(known, Refusal):
-        return known
-    user, login = known
-    session = InboundSession(node, config, config.handler, handshake, user, receive, send)
-    session.login = login
-    return await _may_open(session) or session
+    arrival = await _arrival(limits, config, handshake)
+    if isinstance(arrival, Refusal):
+        return arrival
+    seat = limits.seats.take(config, arrival.visitor, arrival.elsewhere)
+    if isinstance(seat, Refusal):
+        return seat
+    session = InboundSession(
+        node, config, config.handler, handshake, arrival.known.user, receive, send,
+        partial(limits.rates.bucket, visitor=arrival.visitor),
+    )  # fmt: skip
+    session.login = arrival.known.login
+    return await _seated(session, seat)
 
 
-async def _known(node: Node, handshake: Handshake, config: EndpointConfig) -> Known | Refusal:
-    """Return the user, or why the row refuses them: one hop to a thread, none for nobody."""
+async def _seated(session: InboundSession, seat: Seat) -> InboundSession | Refusal:
+    """Let the handler decide; the seat is free again as soon as nobody sits there."""
+    session.on_end.append(seat.leave)
+    refusal: Refusal | None = None
+    try:
+        refusal = await _may_open(session)
+    except BaseException:
+        seat.leave()
+        raise
+    if refusal is None:
+        return session
+    seat.leave()
+    return refusal
+
+
+async def _arrival(
+    limits: Limits, config: EndpointConfig, handshake: Handshake
+) -> Arrival | Refusal:
+    """Return who comes, or why the row refuses them: one hop to a thread, or none."""
     scope, key = handshake.scope, logins.session_key(handshake.headers)
-    user = scope.get("user")
-    if user is None and key is None:
-        anonymous = AnonymousUser()
-        return access.who_is_refused(anonymous, config) or Known(anonymous, None)
+    given = scope.get("user")
+    counts = config.counts_sessions and limits.neighbours.exist
+    if given is None and key is None and not (counts and not config.needs_user):
+        nobody = _nobody(handshake)
+        return access.who_is_refused(nobody.known.user, config) or nobody
 
-    def look() -> Known | Refusal:
-        if user is None:
-            known = logins.load_user(key or "")
+    def look() -> Arrival | Refusal:
+        if given is None:
+            known = logins.load_user(key) if key else Known(AnonymousUser(), None)
         else:
-            known = logins.with_login(user, scope.get("session"), key)
-        return access.who_is_refused(known.user, config) or known
+            known = logins.with_login(given, scope.get("session"), key)
+        if refusal := access.who_is_refused(known.user, config):
+            return refusal
+        visitor = Visitor.of(handshake, known.user)
+        elsewhere = limits.neighbours.hold(config, visitor) if counts else NOBODY
+        return Arrival(known, visitor, elsewhere)
 
     try:
-        return await node.lookups.run(look)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await limits.node.lookups.run(look)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
         unexpected = not isinstance(error, (DatabaseError, InterfaceError))
         logger.warning(
             "No user can be known: %s", error,
             exc_info=unexpected, extra={"endpoint": config.endpoint},
         )  # fmt: skip
-        return access.AWAY if config.needs_user else Known(AnonymousUser(), None)
+        return access.AWAY if config.needs_user else _nobody(handshake)
+
+
+def _nobody(handshake: Handshake) -> Arrival:
+    known = Known(AnonymousUser(), None)
+    return Arrival(known, Visitor.of(handshake, known.user))
 
 
 async def _may_open(session: InboundSession) -> Refusal | None:

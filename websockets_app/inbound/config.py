@@ -36,9 +36,22 @@ class EndpointConfig:
     max_message_size: int
     inbox_messages: int
     inbox_bytes: int
+    messages_per_second: float
+    message_burst: int
+    rate_scope: str
+    max_sessions: int
+    max_sessions_per_user: int
+    max_sessions_per_address: int
+    idle_timeout: float
+    send_timeout: float
     on_change: str
     on_handler_error: str
     record_messages: str
+
+    @property
+    def counts_sessions(self) -> bool:
+        """Whether the number of sessions is limited in any way."""
+        return any((self.max_sessions, self.max_sessions_per_user, self.max_sessions_per_address))
 
     @property
     def needs_user(self) -> bool:
@@ -78,6 +91,14 @@ def prepare(row: Endpoint) -> EndpointConfig:
         max_message_size=row.max_message_size,
         inbox_messages=row.inbox_messages,
         inbox_bytes=row.inbox_bytes,
+        messages_per_second=row.messages_per_second,
+        message_burst=row.message_burst,
+        rate_scope=row.rate_scope,
+        max_sessions=row.max_sessions,
+        max_sessions_per_user=row.max_sessions_per_user,
+        max_sessions_per_address=row.max_sessions_per_address,
+        idle_timeout=row.idle_timeout,
+        send_timeout=row.send_timeout,
         on_change=row.on_change,
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,

@@ -59,7 +59,7 @@ async def _admit(
         await _refuse(serving, handshake, send, unknown, nowhere)
         return None
     handshake = Handshake(scope=scope, params=match.params)
-    session = await admit(serving.node, match.config, handshake, receive, send)
+    session = await admit(serving.limits, match.config, handshake, receive, send)
     if isinstance(session, Refusal):
         await _refuse(serving, handshake, send, session, match.config.subject)
         return None
@@ -73,7 +73,10 @@ async def _refuse(
     path, reason = handshake.path, tame(refusal.reason, 1000)
     logger.warning("Refused %s: %s", path, reason, extra={"endpoint": subject.name})
     recorder = serving.node.recorder
-    recorder.add_own(EventKind.REFUSED, subject, code=refusal.code, detail=f"{path}: {reason}")
+    recorder.add_own(
+        EventKind.REFUSED, subject,
+        code=refusal.code, cause=refusal.cause, detail=f"{path}: {reason}",
+    )  # fmt: skip
     recorder.count(subject, refused=1)
     await recorder.settle()
     await _tell(handshake.scope, send, refusal)

@@ -17,6 +17,7 @@ from ..node.node import Node
 from ..node.watcher import Change, Watcher
 from . import revocation, server
 from .config import EndpointConfig, prepare
+from .limits import Limits
 from .registry import Registry
 from .session import InboundSession
 
@@ -31,6 +32,7 @@ class Serving:
         self.node.lease.server = server.name()
         self.node.lease.on_reaped.append(self._reopen_rows)
         self.registry = Registry()
+        self.limits = Limits(self.node)
         self.node.watch(
             Watcher(self.node.descriptors, Endpoint.objects.served, prepare, self._apply)
         )
@@ -39,6 +41,7 @@ class Serving:
     async def start(self) -> None:
         await self.node.start()
         self.node.begin(repeat(self.revocation.poll, revocation.POLL_SECONDS))
+        await self.limits.start()
         server.before_shutdown(self.drain)
         # A server may end without a word: what waits then is written as the interpreter exits.
         atexit.register(self.node.recorder.flush_at_exit)

@@ -12,30 +12,36 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from ..core.close_codes import CloseCode, cut_reason
+from ..core.metering import Stillness, TokenBucket
 from ..core.states import CloseCause, SendAnswer
-from ..core.text import tame
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
 from ..node.sending import Sending
 from ..recording.facts import SessionRow, moment
-from . import rows, server
+from . import excess, rows, server
 from .config import EndpointConfig
-from .ending import Ending, cause_of
+from .ending import Ending
+from .excess import Excess
 from .handle import WebsocketSession
 from .handshake import Handshake
 from .logins import Login
-from .read_ahead import Inbox, ReadAhead
+from .receiving import Receiving
 from .server import Receive, Send
 
 logger = logging.getLogger(__name__)
 
+HOGGED_MOST: Final = 128 * 1024
+"""Bytes that a session may send before others have their turn."""
+MESSAGE_COST: Final = 2 * 1024
+"""As many bytes does a message count for, however short it is."""
 
-class InboundSession(Sending):
+
+class InboundSession(Receiving, Sending):
     """One session, used in the node's event loop only."""
 
     def __init__(
@@ -47,8 +53,10 @@ class InboundSession(Sending):
         user: Any,
         receive: Receive,
         send: Send,
+        bucket_for: Callable[[EndpointConfig], TokenBucket | None],
     ) -> None:
-        super().__init__(node.own)
+        Receiving.__init__(self, node, receive, bucket_for(config))
+        Sending.__init__(self, node.own)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id, here=True)
         self.handler = handler
@@ -56,21 +64,22 @@ class InboundSession(Sending):
         self.params = handshake.params
         self.user = user
         self.login: Login | None = None
-        self.ending: Ending | None = None
+        self.ending = None
+        self.on_end: list[Callable[[], object]] = []
+        """Called once, when it ends."""
         self.record = node.recorder.of_peer(
             config.subject, self.id, config.record_messages, self.row
         )
-        self._node = node
         self._handshake = handshake
         self._subprotocol = handshake.negotiate(config.subprotocols)
-        self._receive = receive
         self._send = send
+        self._senders: set[asyncio.Task[Any]] = set()  # that wait for the server to take a message
+        self._hogged = 0
+        self._bucket_for = bucket_for
+        self._silence = Stillness()
+        self._congestion = Stillness()
         self._dispatcher = Dispatcher(self, node.pool)
         self._opened_at = 0.0
-        self._task: asyncio.Task[None] | None = None
-        self._waiting = False  # whether that task waits for a message, and may be interrupted
-        self._ahead: ReadAhead | None = None
-        self._ahead_task: asyncio.Task[None] | None = None
 
     @property
     def closed(self) -> bool:
@@ -134,67 +143,16 @@ class InboundSession(Sending):
             if message is not None:
                 await self._node.peers.attend(self, self._dispatcher.message(message))
 
-    async def _next_ahead(self, ahead: ReadAhead) -> Frame | None:
-        """Return the next message that was read ahead; None where there is none, or none yet."""
-        if ahead.inbox:
-            return ahead.inbox.get()
-        if ahead.done or self.ending is not None:
-            self._ahead = None
-            return None
-        self._waiting = True
-        await ahead.arrived.wait()
-        self._waiting = False
-        ahead.arrived.clear()
-        return None
+    def _is_busy(self) -> bool:
+        return self.ending is None and self in self._node.peers.busy
 
     async def _finish(self) -> None:
-        if self._ahead_task is not None:
-            self._ahead_task.cancel()
+        self._stop_reading_ahead()
         ending = self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
         if self._opened_at:
             await self._dispatcher.close(ending.code, ending.reason)
             self._node.recorder.put_session(self.row())
             await self._node.recorder.settle()
-
-    def _take(self, event: dict[str, Any]) -> Frame | None:
-        """Return the message of an ASGI event; None where the event ended the session."""
-        if event["type"] != "websocket.receive":
-            code = event.get("code") or CloseCode.NO_STATUS
-            self.end(code, cause_of(code), tame(event.get("reason") or "", 123))
-            return None
-        if self.ending is not None:
-            return None
-        text = event.get("text")
-        message: Frame = text if text is not None else event.get("bytes") or b""
-        size = size_of(message)
-        self.record.received(message, size)
-        if size > self.config.max_message_size:
-            why = f"{size} bytes; the endpoint takes {self.config.max_message_size}"
-            self._node.own(self._end_and_tell(CloseCode.MESSAGE_TOO_BIG, why, CloseCause.TOO_BIG))
-            return None
-        return message
-
-    def watch(self) -> None:
-        """Read ahead while the handler is busy, to see the peer leave."""
-        if self.ending is not None or (self._ahead is not None and not self._ahead.done):
-            return
-        limits = self.config.inbox_messages, self.config.inbox_bytes
-        self._ahead = ReadAhead(
-            self._ahead.inbox if self._ahead else Inbox(*limits),
-            receive=self._receive_ahead,
-            overflow=self._overflow,
-            is_wanted=self._is_busy,
-        )
-        self._ahead_task = self._node.own(self._ahead.run())
-
-    async def _receive_ahead(self) -> Frame | None:
-        return self._take(await self._receive())
-
-    async def _overflow(self) -> None:
-        await self.aclose(CloseCode.TRY_AGAIN_LATER, "too much waiting", CloseCause.SLOW)
-
-    def _is_busy(self) -> bool:
-        return self.ending is None and self in self._node.peers.busy
 
     async def _write(self, frame: Frame) -> SendAnswer:
         if self.ending is not None:
@@ -202,12 +160,27 @@ class InboundSession(Sending):
         size = size_of(frame)
         key = "text" if isinstance(frame, str) else "bytes"
         event = {"type": "websocket.send", key: frame}
+        task = asyncio.current_task()
+        assert task is not None
+        self._senders.add(task)
         try:
             await self._send(event if frame else server.with_empty_message(event))
         except server.PEER_HAS_LEFT as error:
             logger.debug("Session %s: send failed: %r", self.id, error, extra=self.log_extra())
             return SendAnswer.GONE
+        except asyncio.CancelledError:
+            if task in self._senders or task.uncancel():
+                raise
+            return SendAnswer.GONE  # only we gave up, since the session is over
+        finally:
+            self._senders.discard(task)
         self.record.sent(frame, size)
+        self._hogged += size + MESSAGE_COST
+        if self._hogged > HOGGED_MOST:
+            # Servers may take messages for ever without letting anything else run, their own
+            # writing included: a handler that sends in a loop would stop the whole process.
+            self._hogged = 0
+            await asyncio.sleep(0)
         return SendAnswer.WRITTEN
 
     async def aclose(
@@ -228,7 +201,28 @@ class InboundSession(Sending):
         wire = server.on_the_wire(code)
         self.end(code, cause, reason, sent=wire)
         self._interrupt()
-        return server.close(self._send, wire, reason)
+        return self._tell(wire, reason)
+
+    async def _tell(self, wire: int, reason: str) -> None:
+        """Say to the peer that it is over; what it hasn't read by then is given up."""
+        await server.close(self._send, wire, reason)
+        senders, self._senders = self._senders, set()
+        for task in senders:
+            task.cancel()
+
+    def exceed(self, limit: Excess) -> asyncio.Task[Any]:
+        reason = cut_reason(limit.reason)
+        return self._node.own(self._end_and_tell(limit.code, reason, limit.cause))
+
+    def overdue(self, now: float) -> Excess | None:
+        """Return the limit of time that the session has hit; to be asked now and then."""
+        config, record = self.config, self.record
+        silent = self._silence.seconds(record.messages_in + record.messages_out, now)
+        written = record.messages_out if self._senders else None
+        waiting = self._congestion.seconds(written, now)
+        if self._senders and 0 < config.send_timeout <= waiting:
+            return excess.unread(config)
+        return excess.idle(config) if 0 < config.idle_timeout <= silent else None
 
     def end(
         self, code: int, cause: CloseCause, reason: str = "", *, sent: int | None = None
@@ -237,18 +231,14 @@ class InboundSession(Sending):
         if self.ending is None:
             self.ending = Ending(code=code, sent=sent, reason=reason, cause=cause, at=time.time())
             self._node.peers.discard(self)
+            for leave in self.on_end:
+                leave()
             dropped = self._drop_waiting(cause)
             if self._opened_at:
                 told = f"{reason}; messages dropped that waited: {dropped}" if dropped else reason
                 self.record.closed(code, cause, told)
                 self._node.recorder.put_session(self.row())
         return self.ending
-
-    def _drop_waiting(self, cause: CloseCause) -> int:
-        """Drop what waits for the handler, unless the peer left: that much it sent before."""
-        if self._ahead is None or cause == CloseCause.PEER:
-            return 0
-        return self._ahead.inbox.clear()
 
     def transport_lost(self) -> None:
         """Take note that the server gave the connection up without a word.
@@ -260,14 +250,10 @@ class InboundSession(Sending):
             self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
             self._interrupt()
 
-    def _interrupt(self) -> None:
-        """Wake the session's task where it waits for a message; never inside a handler."""
-        if self._waiting and self._task is not None:
-            self._waiting = False
-            self._task.cancel()
-
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""
+        if _rate(config) != _rate(self.config):
+            self.bucket = self._bucket_for(config)
         self.config = config
         self.record.messages = config.record_messages
         if config.handler is not None:
@@ -290,3 +276,7 @@ class InboundSession(Sending):
             **rows.of_ending(self.ending),
             **rows.of_counters(self.record),
         }
+
+
+def _rate(config: EndpointConfig) -> tuple[float, int, str]:
+    return config.messages_per_second, config.message_burst, config.rate_scope

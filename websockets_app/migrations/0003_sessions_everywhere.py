@@ -101,4 +101,12 @@ class Migration(migrations.Migration):
             model_name='sharedmember',
             constraint=models.UniqueConstraint(fields=('key', 'member'), name='websockets_sharedmember_once'),
         ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['endpoint', 'user_key'], name='websockets_session_user_key'),
+        ),
+        migrations.AddIndex(
+            model_name='session',
+            index=models.Index(condition=models.Q(('closed_at__isnull', True)), fields=['endpoint', 'address'], name='websockets_session_address'),
+        ),
     ]

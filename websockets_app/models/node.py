@@ -82,6 +82,11 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """Return how often each living node's lease was renewed."""
         return dict(self.filter(state=NodeState.ALIVE).values_list("pk", "beat"))
 
+    def serve_beside(self, node_id: str) -> bool:
+        """Tell whether a server node lives besides this one."""
+        servers = self.filter(state=NodeState.ALIVE, kind=NodeKind.SERVER)
+        return servers.exclude(pk=node_id).exists()
+
 
 def _number(rows: models.QuerySet[Any], of: str) -> Coalesce:
     counted = rows.order_by().values(of).annotate(n=models.Count("pk"))

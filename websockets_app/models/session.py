@@ -91,6 +91,14 @@ class Session(models.Model):
                 name="websockets_session_open",
             ),
             models.Index(fields=("endpoint", "closed_at"), name="websockets_session_endpoint"),
+            *(
+                models.Index(
+                    fields=("endpoint", of),
+                    condition=models.Q(closed_at__isnull=True),
+                    name=f"websockets_session_{of}",
+                )
+                for of in ("user_key", "address")
+            ),
             models.Index(fields=("-opened_at",), name="websockets_session_opened"),
         )
 

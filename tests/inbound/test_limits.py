@@ -1,0 +1,455 @@
+"""Each limit of an endpoint's row, hit by a peer: how the session ends, and what the row says."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import OperationalError
+from django.db import connection as database
+from pytest_django import Settings
+
+from tests.inbound.conftest import WriteHandler
+from tests.inbound.driver import Connection
+from tests.infrastructure.ports import free_port
+from tests.infrastructure.waiting import aeventually
+from websockets_app.inbound import limits
+from websockets_app.inbound.rates import Account
+from websockets_app.inbound.seats import NOBODY
+from websockets_app.inbound.serving import Serving
+from websockets_app.inbound.visitor import Visitor
+from websockets_app.models import Endpoint, Event, Node, Session
+from websockets_app.recording.facts import moment
+
+Serve = Callable[..., Any]
+
+ECHO = "async def on_message(message):\n    return message\n"
+SENDER = """
+import asyncio
+
+answers = []
+
+async def on_message(message, session):
+    answers.append(await session.asend_text("x"))
+
+async def on_close(code):
+    answers.append(code)
+"""
+HESITANT = """
+import asyncio
+
+decided = asyncio.Event()
+
+async def may_open(params):
+    await decided.wait()
+    return True
+
+def on_open():
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scale the time between two looks at idle sessions, so that the tests are quick."""
+    monkeypatch.setattr(limits, "LOOK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def serve_echo(serve: Serve, write_handler: WriteHandler) -> Serve:
+    """Serve an endpoint `echo` with the given fields."""
+
+    async def start(**fields: Any) -> Serving:
+        return await serve(echo={"handler": write_handler("echo", ECHO), **fields})
+
+    return start
+
+
+def visitor(user: User | None = None, address: str = "192.0.2.7") -> Connection:
+    connection = Connection("echo", user=user, extensions=["websocket.http.response"])
+    connection.scope["client"] = (address, 1234)
+    return connection
+
+
+async def entered(connection: Connection) -> Connection:
+    assert (await connection.connect())["type"] == "websocket.accept"
+    return connection
+
+
+async def status_of(connection: Connection) -> int:
+    """Return the HTTP status by which a handshake is refused; 101 where it is accepted."""
+    answer = await connection.connect()
+    return 101 if answer["type"] == "websocket.accept" else int(answer["status"])
+
+
+async def ended_by(serving: Serving, connection: Connection) -> tuple[int, str, str]:
+    """Return how the one session ended, as its close frame, its row and its one event say."""
+    closed = await connection.next()
+    await connection.ended()
+    assert await serving.node.recorder.flush()
+    row = await Session.objects.aget(close_cause__gt="")
+    event = await Event.objects.aget(kind="close", peer=row.pk)
+    assert closed == {"type": "websocket.close", "code": row.close_code, "reason": event.detail}
+    assert (event.code, event.cause, event.detail) == (
+        row.close_code, row.close_cause, row.close_reason,
+    )  # fmt: skip
+    return event.code or 0, event.cause, event.detail
+
+
+# Messages a second
+
+
+async def test_more_messages_than_the_burst_end_a_session(serve_echo: Serve) -> None:
+    serving = await serve_echo(messages_per_second=0.001, message_burst=3)
+    connection = await entered(visitor())
+    for number in range(4):
+        connection.send(str(number))
+    for number in range(3):
+        assert (await connection.next())["text"] == str(number)
+    why = "the endpoint takes 0.001 messages a second, 3 at once"
+    assert await ended_by(serving, connection) == (1008, "rate", why)
+
+
+async def test_messages_that_wait_for_a_slow_handler_count_as_they_come(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler(
+        "hangs",
+        "import asyncio\nasync def on_message():\n    await go.wait()\ngo = asyncio.Event()\n",
+    )
+    await serve(echo={"handler": reference, "messages_per_second": 0.001, "message_burst": 2})
+    connection = await entered(visitor())
+    for _ in range(3):
+        connection.send("x")
+    assert (await connection.next())["code"] == 1008
+    sys.modules[reference].go.set()
+    await connection.ended()
+
+
+async def test_a_rate_of_0_is_no_limit(serve_echo: Serve) -> None:
+    await serve_echo(messages_per_second=0, message_burst=1)
+    connection = await entered(visitor())
+    for number in range(50):
+        connection.send(str(number))
+    for number in range(50):
+        assert (await connection.next())["text"] == str(number)
+    connection.leave()
+    await connection.ended()
+
+
+async def test_a_changed_rate_holds_for_sessions_that_are_open(serve_echo: Serve) -> None:
+    serving = await serve_echo(messages_per_second=0)
+    connection = await entered(visitor())
+    (session,) = serving.limits._sessions()
+    assert session.bucket is None
+    await Endpoint.objects.aupdate(messages_per_second=0.001, message_burst=1)
+    await aeventually(lambda: session.bucket)
+    bucket = session.bucket
+    await Endpoint.objects.aupdate(description="not about rates")
+    await Endpoint.objects.aupdate(max_message_size=7)
+    await aeventually(lambda: session.config.max_message_size == 7)
+    assert session.bucket is bucket
+    connection.send("a")
+    connection.send("b")
+    assert (await connection.next())["text"] == "a"
+    assert (await connection.next())["code"] == 1008
+    await connection.ended()
+
+
+@pytest.mark.parametrize(
+    ("scope", "other", "shared"),
+    [
+        ("user", visitor(User(pk=1), "192.0.2.8"), True),
+        ("user", visitor(User(pk=2)), False),
+        ("address", visitor(User(pk=2)), True),
+        ("address", visitor(User(pk=1), "192.0.2.8"), False),
+    ],
+    ids=["a user", "another user", "an address", "another address"],
+)
+async def test_sessions_of_one_user_or_address_may_share_a_rate(
+    serve_echo: Serve, scope: str, other: Connection, shared: bool
+) -> None:
+    await serve_echo(messages_per_second=0.001, message_burst=1, rate_scope=scope)
+    one, other = await entered(visitor(User(pk=1))), await entered(copy_of(other))
+    one.send("a")
+    assert (await one.next())["text"] == "a"
+    other.send("b")
+    answer = await other.next()
+    assert answer.get("code") == (1008 if shared else None)
+    if shared:
+        assert answer["reason"].endswith(f"1 at once of one {scope}")
+    for connection in (one, other):
+        connection.leave()
+        await connection.ended()
+
+
+def copy_of(connection: Connection) -> Connection:
+    """Return a fresh one like a parameter, whose queues belong to no event loop yet."""
+    return visitor(connection.scope["user"], connection.scope["client"][0])
+
+
+async def test_what_all_processes_let_through_together_ends_the_sessions(
+    serve_echo: Serve, settings: Settings, valkey_url: str
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "RATE_STORE": valkey_url}
+    rate = {"messages_per_second": 1, "message_burst": 20, "rate_scope": "user"}
+    serving = await serve_echo(**rate)
+    connection = await entered(visitor(User(pk=1)))
+    name = f"{(await Endpoint.objects.aget()).pk}:user:1"
+    # Another process: what it lets through leaves next to nothing of 222 in 200 s.
+    assert await serving.limits._store.take(name, 220, 222, 200)
+    for _ in range(5):
+        connection.send("x")
+    for _ in range(5):
+        assert (await connection.next())["text"] == "x"
+    why = "the endpoint takes 1 messages a second, 20 at once of one user in all processes"
+    assert await ended_by(serving, connection) == (1008, "rate", why)
+
+
+async def test_while_the_store_is_away_each_process_counts_and_one_event_says_so(
+    serve_echo: Serve, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {
+        **settings.WEBSOCKETS, "RATE_STORE": f"redis://127.0.0.1:{free_port()}/0",
+    }  # fmt: skip
+    serving = await serve_echo(messages_per_second=0.001, message_burst=2, rate_scope="user")
+    connection = await entered(visitor(User(pk=1)))
+    for number in range(2):
+        connection.send("x")
+        assert (await connection.next())["text"] == "x"
+        (account,) = serving.limits.rates._shared.values()
+        await aeventually(partial(_is_told, account, number + 1))
+    connection.send("x")
+    assert (await connection.next())["code"] == 1008
+    await connection.ended()
+    await serving.node.recorder.flush()
+    (event,) = [event async for event in Event.objects.filter(kind="problem")]
+    assert "each process counts rates for itself" in event.detail
+
+
+def _is_told(account: Account, number: int) -> bool:
+    return account.told == number
+
+
+@pytest.mark.parametrize("url", ["http://example.com", ""])
+async def test_a_store_that_cannot_be_used_keeps_nobody_from_serving(
+    serve_echo: Serve, settings: Settings, url: str
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "RATE_STORE": url}
+    await serve_echo()
+    connection = await entered(visitor())
+    connection.leave()
+    await connection.ended()
+
+
+# Time
+
+
+async def test_a_session_without_messages_ends_as_idle(serve_echo: Serve) -> None:
+    serving = await serve_echo(idle_timeout=0.05)
+    connection = await entered(visitor())
+    assert await ended_by(serving, connection) == (4408, "idle", "no message for 0.05 s")
+
+
+async def test_messages_in_either_direction_keep_a_session_from_being_idle(
+    serve_echo: Serve,
+) -> None:
+    serving = await serve_echo(idle_timeout=1000)
+    connection = await entered(visitor())
+    (session,) = serving.limits._sessions()
+    assert session.overdue(5000.0) is None
+    connection.send("in, and out")
+    await connection.next()
+    assert session.overdue(5999.0) is None
+    await session.asend("out alone")
+    assert session.overdue(6998.0) is None
+    assert session.overdue(7997.0) is None
+    limit = session.overdue(7998.0)
+    assert limit is not None
+    assert limit.cause == "idle"
+    connection.leave()
+    await connection.ended()
+
+
+class SlowReader(Connection):
+    """A peer that reads nothing but what `accept` sends, on a server that waits for it."""
+
+    async def connect(self) -> dict[str, Any]:
+        self.send_to_peer = self._send
+        return await super().connect()
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        if event["type"] == "websocket.send":
+            await asyncio.Event().wait()
+        await self.sent.put(event)
+
+
+async def test_a_peer_that_does_not_read_is_closed_and_lets_go_of_the_handler(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("sender", SENDER)
+    serving = await serve(echo={"handler": reference, "send_timeout": 0.05})
+    connection = await entered(SlowReader("echo"))
+    connection.send("go")
+    why = "a message to the peer waited for 0.05 s"
+    assert await ended_by(serving, connection) == (1013, "slow", why)
+    assert sys.modules[reference].answers == ["gone", 1013]
+
+
+async def test_a_send_that_its_own_handler_gave_up_is_no_end(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    source = SENDER.replace(
+        'await session.asend_text("x")', 'await asyncio.wait_for(session.asend_text("x"), 0.01)'
+    )
+    await serve(echo={"handler": write_handler("impatient", source), "send_timeout": 0})
+    connection = await entered(SlowReader("echo"))
+    connection.send("go")
+    connection.send("go")
+    await aeventually(lambda: Event.objects.filter(kind="error").acount())
+    assert connection.sent.empty()
+    connection.leave()
+    await connection.ended()
+    assert sys.modules["written_handlers.impatient"].answers == [1000]
+
+
+# Numbers of sessions
+
+
+async def test_of_many_who_come_at_once_no_more_enter_than_there_is_room_for(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("hesitant", HESITANT)
+    serving = await serve(echo={"handler": reference, "max_sessions": 3})
+    connections = [visitor() for _ in range(10)]
+    answers = [asyncio.create_task(status_of(connection)) for connection in connections]
+    await aeventually(lambda: sum(answer.done() for answer in answers) == 7)
+    sys.modules[reference].decided.set()
+    assert sorted(await asyncio.gather(*answers)) == [101] * 3 + [503] * 7
+    for connection in connections:
+        connection.leave()
+        await connection.ended()
+    await serving.node.recorder.flush()
+    events = [event async for event in Event.objects.filter(kind="refused")]
+    assert {(event.code, event.cause) for event in events} == {(1013, "rate")}
+    assert "as many sessions are open as the endpoint takes: 3" in events[0].detail
+    assert not serving.limits.seats._taken
+
+
+async def test_who_leaves_makes_room(serve_echo: Serve) -> None:
+    await serve_echo(max_sessions_per_user=1)
+    first = await entered(visitor(User(pk=1)))
+    assert await status_of(visitor(User(pk=1))) == 429
+    await entered(visitor(User(pk=2)))
+    first.leave()
+    await first.ended()
+    await entered(visitor(User(pk=1)))
+
+
+async def test_with_close_codes_the_peer_is_told_4429(
+    serve_echo: Serve, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "REFUSE_WITH": "close"}
+    await serve_echo(max_sessions_per_address=1)
+    await entered(visitor())
+    refused = await entered(visitor())
+    assert (await refused.next())["code"] == 4429
+    await entered(visitor(address="192.0.2.8"))
+
+
+@pytest.mark.parametrize("client", [("127.0.0.1", 1), ("::1", 1), None])
+async def test_a_proxy_on_the_same_machine_is_nobodys_address(
+    serve_echo: Serve, client: tuple[str, int] | None
+) -> None:
+    await serve_echo(max_sessions_per_address=1)
+    for _ in range(2):
+        connection = visitor()
+        connection.scope["client"] = client
+        await entered(connection)
+
+
+@pytest.mark.parametrize("answer", ["False", "1/0"])
+async def test_whom_the_handler_refuses_takes_no_place(
+    serve: Serve, write_handler: WriteHandler, answer: str
+) -> None:
+    reference = write_handler("strict", f"def may_open():\n    return {answer}")
+    serving = await serve(echo={"handler": reference, "max_sessions": 1})
+    for _ in range(2):
+        assert await status_of(visitor()) in (403, 503)
+    assert not serving.limits.seats._taken
+
+
+async def test_who_is_cancelled_while_the_handler_decides_takes_no_place(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("hesitant", HESITANT)
+    serving = await serve(echo={"handler": reference, "max_sessions": 1})
+    connection = visitor()
+    waiting = asyncio.create_task(connection.connect())
+    await aeventually(lambda: serving.limits.seats._taken)
+    assert connection.task is not None
+    connection.task.cancel()
+    await aeventually(lambda: not serving.limits.seats._taken)
+    waiting.cancel()
+
+
+async def neighbour_with_sessions(number: int) -> None:
+    """Let another server node hold sessions of the endpoint `echo`, of user 1."""
+    await Node.objects.acreate(
+        id="other", kind="server", pid=1, started_at=moment(1), renewed_at=moment(1)
+    )
+    endpoint = await Endpoint.objects.aget(endpoint="echo")
+    for index in range(number):
+        await Session.objects.acreate(
+            id=str(index), endpoint=endpoint, endpoint_path="echo", node_id="other", path="/",
+            user_key="1", address="192.0.2.7", opened_at=moment(index),
+        )  # fmt: skip
+
+
+async def test_sessions_of_other_processes_count_too(serve_echo: Serve) -> None:
+    serving = await serve_echo(max_sessions_per_user=3)
+    await neighbour_with_sessions(2)
+    await serving.limits.neighbours.look()
+    await entered(visitor(User(pk=1)))
+    assert await status_of(visitor(User(pk=1))) == 429
+    await entered(visitor(User(pk=2)))
+    await entered(visitor(AnonymousUser()))
+
+
+async def test_strangers_are_counted_over_all_processes_too(serve_echo: Serve) -> None:
+    serving = await serve_echo(max_sessions=3)
+    await neighbour_with_sessions(2)
+    assert await status_of(visitor()) == 101  # nobody has looked yet
+    await serving.limits.neighbours.look()
+    assert await status_of(visitor()) == 503
+
+
+@pytest.mark.django_db
+def test_numbers_of_other_nodes_cost_one_query_and_none_is_no_reason_to_refuse(
+    django_assert_num_queries: Any,
+) -> None:
+    row = Endpoint.objects.create(endpoint="a", handler="handlers.echo")
+    with django_assert_num_queries(1):
+        assert Endpoint.objects.filter(pk=row.pk).open_beside("x", "1", "192.0.2.7") == (0, 0, 0)
+    assert Endpoint.objects.filter(pk=0).open_beside("x", "", "") == (0, 0, 0)
+
+
+async def test_with_the_database_away_a_process_counts_its_own_sessions(
+    serve_echo: Serve,
+) -> None:
+    serving = await serve_echo(max_sessions=1)
+    config = serving.registry.match("/websockets/v4/service/echo").config
+
+    def away(*arguments: Any) -> None:
+        raise OperationalError("away")
+
+    def hold() -> object:
+        with database.execute_wrapper(away):
+            return serving.limits.neighbours.hold(config, Visitor("1", ""))
+
+    assert await serving.node.lookups.run(hold) is NOBODY

@@ -1,0 +1,61 @@
+"""The other server nodes: whether there are any, and how many sessions they hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from django.db import DatabaseError, InterfaceError
+
+from ..conf import app_settings
+from ..models import Endpoint
+from ..models import Node as NodeRow
+from ..node.looper import repeat
+from ..node.node import Node
+from .config import EndpointConfig
+from .seats import NOBODY, Taken
+from .visitor import Visitor
+
+logger = logging.getLogger(__name__)
+
+ANSWER_SECONDS: Final = 5.0
+
+
+class Neighbours:
+    """What a node knows of the others that serve the same endpoints.
+
+    A node that serves alone asks nothing at a handshake. With the database away it counts its own
+    sessions only: a limit that can't be counted must not close what is open to everybody.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.exist = False
+        self._node = node
+
+    async def start(self) -> None:
+        """Look once, and then as often as nodes renew their leases."""
+        try:
+            await self.look()
+        except (DatabaseError, InterfaceError, TimeoutError):
+            logger.warning("Whether other nodes serve, too, can't be known yet", exc_info=True)
+        self._node.begin(repeat(self.look, app_settings.HEARTBEAT_INTERVAL))
+
+    async def look(self) -> None:
+        """Find out whether another node serves."""
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                mine = self._node.id
+                self.exist = await self._node.control.run(NodeRow.objects.serve_beside, mine)
+        except (DatabaseError, InterfaceError, TimeoutError):
+            self.exist = False
+            raise
+
+    def hold(self, config: EndpointConfig, visitor: Visitor) -> Taken:
+        """Return how many sessions they hold, as far as written. Sync: reads the database."""
+        endpoint = Endpoint.objects.filter(pk=config.id)
+        try:
+            return Taken(*endpoint.open_beside(self._node.id, visitor.user, visitor.address))
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("The sessions of other nodes can't be counted: %s", error)
+            return NOBODY

@@ -1,0 +1,120 @@
+"""How messages come in: one after the other, and read ahead while the handler is busy."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from asyncio import Task
+from time import monotonic
+from typing import Any
+
+from ..core.close_codes import CloseCode
+from ..core.metering import TokenBucket
+from ..core.states import CloseCause
+from ..core.text import tame
+from ..dispatch.frames import Frame, size_of
+from ..node.node import Node
+from ..recording.peer_record import PeerRecord
+from . import excess
+from .config import EndpointConfig
+from .ending import Ending, cause_of
+from .excess import Excess
+from .read_ahead import Inbox, ReadAhead
+from .server import Receive
+
+
+class Receiving(ABC):
+    """The receiving half of a session. Used in the node's event loop only."""
+
+    config: EndpointConfig
+    ending: Ending | None
+    record: PeerRecord
+
+    def __init__(self, node: Node, receive: Receive, bucket: TokenBucket | None) -> None:
+        self.bucket = bucket
+        """From which each message takes a token; None: any number may come."""
+        self._node = node
+        self._receive = receive
+        self._task: Task[Any] | None = None
+        self._waiting = False  # whether that task waits for a message, and may be interrupted
+        self._ahead: ReadAhead | None = None
+        self._ahead_task: Task[Any] | None = None
+
+    @abstractmethod
+    def end(self, code: int, cause: CloseCause, reason: str = "") -> Ending:
+        """Note how the session ended."""
+
+    @abstractmethod
+    def _is_busy(self) -> bool:
+        """Tell whether the handler runs, and somebody else has to see the peer leave."""
+
+    @abstractmethod
+    def exceed(self, limit: Excess) -> Task[Any]:
+        """End the session for a limit that it has hit, now; the task tells the peer."""
+
+    async def _next_ahead(self, ahead: ReadAhead) -> Frame | None:
+        """Return the next message that was read ahead; None where there is none, or none yet."""
+        if ahead.inbox:
+            return ahead.inbox.get()
+        if ahead.done or self.ending is not None:
+            self._ahead = None
+            return None
+        self._waiting = True
+        await ahead.arrived.wait()
+        self._waiting = False
+        ahead.arrived.clear()
+        return None
+
+    def _take(self, event: dict[str, Any]) -> Frame | None:
+        """Return the message of an ASGI event; None where the event ended the session."""
+        if event["type"] != "websocket.receive":
+            code = event.get("code") or CloseCode.NO_STATUS
+            self.end(code, cause_of(code), tame(event.get("reason") or "", 123))
+            return None
+        if self.ending is not None:
+            return None
+        text = event.get("text")
+        message: Frame = text if text is not None else event.get("bytes") or b""
+        size = size_of(message)
+        self.record.received(message, size)
+        if size > self.config.max_message_size:
+            self.exceed(excess.too_big(self.config, size))
+            return None
+        if self.bucket is not None and not self.bucket.take(monotonic()):
+            self.exceed(excess.too_fast(self.config))
+            return None
+        return message
+
+    def watch(self) -> None:
+        """Read ahead while the handler is busy, to see the peer leave."""
+        if self.ending is not None or (self._ahead is not None and not self._ahead.done):
+            return
+        limits = self.config.inbox_messages, self.config.inbox_bytes
+        self._ahead = ReadAhead(
+            self._ahead.inbox if self._ahead else Inbox(*limits),
+            receive=self._receive_ahead,
+            overflow=self._overflow,
+            is_wanted=self._is_busy,
+        )
+        self._ahead_task = self._node.own(self._ahead.run())
+
+    async def _receive_ahead(self) -> Frame | None:
+        return self._take(await self._receive())
+
+    async def _overflow(self) -> None:
+        await self.exceed(excess.too_many_waiting(self.config))
+
+    def _interrupt(self) -> None:
+        """Wake the session's task where it waits for a message; never inside a handler."""
+        if self._waiting and self._task is not None:
+            self._waiting = False
+            self._task.cancel()
+
+    def _drop_waiting(self, cause: CloseCause) -> int:
+        """Drop what waits for the handler, unless the peer left: that much it sent before."""
+        if self._ahead is None or cause == CloseCause.PEER:
+            return 0
+        return self._ahead.inbox.clear()
+
+    def _stop_reading_ahead(self) -> None:
+        if self._ahead_task is not None:
+            self._ahead_task.cancel()
