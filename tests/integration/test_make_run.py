@@ -85,7 +85,9 @@ def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_people_own(
     assert time.monotonic() - began < 10 * SCALE
     assert not PASSWORD.search(second.output)
     rows = site.rows("SELECT endpoint, description FROM websockets_app_endpoint ORDER BY id")
-    assert [row["endpoint"] for row in rows] == ["echo", "room/<slug:room>", "ticker", "own"]
+    assert [row["endpoint"] for row in rows] == [
+        "echo", "room/<slug:room>", "/service/<str:type>", "ticker", "own",
+    ]  # fmt: skip
     assert rows[0]["description"].startswith("Returns what it gets")  # its file rules
     assert rows[-1]["description"] == "mine"
     assert site.rows("SELECT desired FROM websockets_app_client") == [{"desired": "stop"}]
