@@ -91,6 +91,21 @@ class TestBehindDaphne:
                 jerry.send("Hello Tom!")
                 assert receive(tom) == {"from": jerry_is, "text": "Hello Tom!"}
 
+    def test_tom_and_jerry_chat_over_the_2x_service(self, demo: Demo) -> None:
+        def ask(connection: ClientConnection, **params: str) -> None:
+            request = {"module": "/chat/chat_service.js", "params": params}
+            connection.send(json.dumps(request))
+
+        with (
+            connect(demo.server.ws("/service/js")) as tom,
+            connect(demo.server.ws("/service/js")) as jerry,
+        ):
+            for name, connection in (("Tom", tom), ("Jerry", jerry)):
+                ask(connection, type="welcome", **{"from": name})
+                assert connection.recv(timeout=5 * SCALE) == f"Welcome {name}!"
+            ask(tom, type="message", to="Jerry", message="Hello Jerry!", **{"from": "Tom"})
+            assert jerry.recv(timeout=5 * SCALE) == "Hello Jerry!"
+
     def test_the_ticker_s_sessions_are_recorded(self, demo: Demo) -> None:
         with connect(demo.server.ws("ticker")) as connection:
             first, second = receive(connection), receive(connection)
