@@ -72,6 +72,14 @@ def test_what_is_bad_goes_to_stderr_whatever_the_verbosity(conf: Path) -> None:
     assert Endpoint.objects.get().endpoint == "b"
 
 
+def test_a_name_cannot_steer_the_terminal(conf: Path) -> None:
+    given = {"uri": "ws://example.com/", "handler": "handlers.echo", "name": "a\x1b[2J\nnew: b"}
+    (conf / "a.websocket-client").write_text(json.dumps(given))
+    assert Output("sync_websockets", conf).lines[0] == (
+        "new: ./conf/a.websocket-client: client a\\x1b[2J\\nnew: b"
+    )
+
+
 def test_reasons_are_english_whatever_the_site_speaks(conf: Path) -> None:
     write(conf, "a", access="all")
     with translation.override("de"):
