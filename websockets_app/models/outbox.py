@@ -137,13 +137,21 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
 
     # A person's
 
+    def resendable(self) -> OutboxQuerySet:
+        """Return what `resend()` queues: no close, which was about a connection that is gone."""
+        again = (OutboxStatus.UNCERTAIN, OutboxStatus.EXPIRED, OutboxStatus.DEAD)
+        return self.filter(status__in=again, close_code__isnull=True)
+
+    def discardable(self) -> OutboxQuerySet:
+        """Return what `discard()` gives up."""
+        return self.filter(status__in=(OutboxStatus.QUEUED, OutboxStatus.UNCERTAIN))
+
     def resend(self) -> int:
         """Queue what is uncertain, expired or dead again, before what is younger; return how many.
 
         It doesn't expire any more. The peer may get an uncertain message twice.
         """
-        again = (OutboxStatus.UNCERTAIN, OutboxStatus.EXPIRED, OutboxStatus.DEAD)
-        queued = self.filter(status__in=again)._requeue(
+        queued = self.resendable()._requeue(
             reason="sent again by an operator", attempts=0, expires_at=None
         )
         announce_after_commit(self.db)
@@ -151,8 +159,7 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
 
     def discard(self, at: datetime, reason: str) -> int:
         """Give up what is queued or uncertain; return how many."""
-        waiting = self.filter(status__in=(OutboxStatus.QUEUED, OutboxStatus.UNCERTAIN))
-        return waiting._move(OutboxStatus.DEAD, ended_at=at, reason=reason)
+        return self.discardable()._move(OutboxStatus.DEAD, ended_at=at, reason=reason)
 
     # Steps
 
@@ -227,7 +234,7 @@ class OutboxMessage(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.client_id}: {self.message_id}"
+        return f"{self.client}: {self.message_id}"
 
 
 def announce_after_commit(using: str) -> None:
