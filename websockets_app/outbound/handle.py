@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from asgiref.sync import sync_to_async
-from django.db import IntegrityError
+from django.db import IntegrityError, connections, router
+from django.db.models import OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..core.close_codes import check_may_be_sent, cut_reason
-from ..core.states import ClientState, CloseCause, Direction, NodeKind, SendAnswer
+from ..core.states import ClientState, CloseCause, Direction, NodeKind, OutboxStatus, SendAnswer
 from ..dispatch.frames import Frame, as_frame, size_of
 from ..exceptions import ClientGone, MessageTooBig
 from ..models import Client, ClientRuntime, OutboxMessage
@@ -106,7 +107,8 @@ class WebsocketClient(PeerHandle):
         check_may_be_sent(code)
         if not Client.objects.desired_to_run().filter(pk=self.id).exists():
             return SendAnswer.GONE
-        self._put(close_code=code, close_reason=cut_reason(reason))
+        if not closes_of(int(self.id)).exists():  # a second one would meet what is opened next
+            self._put(close_code=code, close_reason=cut_reason(reason))
         return SendAnswer.FORWARDED
 
     async def aclose(
@@ -156,15 +158,29 @@ class WebsocketClient(PeerHandle):
         return self._ttl
 
     def _put(self, **content: Any) -> uuid.UUID:
+        # Inside a transaction its end would tell, and take with it whatever else it did.
+        messages = OutboxMessage.objects
+        is_late = connections[router.db_for_write(OutboxMessage)].in_atomic_block
+        if is_late and not Client.objects.filter(pk=self.id).exists():
+            raise self._gone()
         try:
-            return OutboxMessage.objects.put(int(self.id), **content)
-        except IntegrityError as error:  # inside a transaction, its end would tell
+            return messages.put(int(self.id), **content)
+        except IntegrityError as error:
             raise self._gone() from error
 
     def _gone(self) -> ClientGone:
         return ClientGone(
             f"There is no client {self.id} any more: an ephemeral one may have ended."
         )
+
+
+def closes_of(client: int | OuterRef) -> QuerySet[OutboxMessage]:
+    """Return the closes that a client is going to follow, or that an ephemeral one has."""
+    pending = Q(status__in=(OutboxStatus.QUEUED, OutboxStatus.CLAIMED))
+    followed = Q(status=OutboxStatus.ACKNOWLEDGED, client__ephemeral=True)
+    return OutboxMessage.objects.filter(
+        pending | followed, client=client, close_code__isnull=False
+    )
 
 
 def _held_here(client: WebsocketClient) -> tuple[nodes.Node, LivePeer] | None:
