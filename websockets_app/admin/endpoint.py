@@ -23,8 +23,8 @@ from .base import (
     changelist_url,
     shown_problem,
 )
-from .descriptor import DescriptorAdmin
-from .filters import OPEN
+from .descriptor import DescriptorAdmin, is_of_a_file
+from .filters import OPEN, OwnerFilter
 from .last_event import last_event
 
 
@@ -35,6 +35,15 @@ class EndpointGroupInline(TabularInline[EndpointGroup, Endpoint]):
     extra = 0
     verbose_name = _("group")
     verbose_name_plural = _("Groups: only members of one of these may enter")
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not is_of_a_file(obj) and super().has_add_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not is_of_a_file(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not is_of_a_file(obj) and super().has_delete_permission(request, obj)
 
 
 @admin.register(Endpoint)
@@ -50,8 +59,9 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
         "sessions_open",
         last_event,
         "url",
+        "of_file",
     )
-    list_filter = ("enabled", "access", "handler")
+    list_filter = ("enabled", "access", OwnerFilter, "handler")
     search_fields = ("endpoint", "handler", "description")
     actions = ("enable", "disable")
     about_now: ClassVar[tuple[str, ...]] = ("url", "problem", "sessions_open", "shadows")
