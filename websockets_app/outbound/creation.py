@@ -171,7 +171,7 @@ def _is_open(stored: Stored, seen: opening.Seen | None) -> bool:
     if seen is None:
         raise opening.interruption_of(client, "deleted")
     if seen.has_opened:
-        opening.no_longer_awaited(client)
+        opening.no_longer_awaited(client, seen)
         return True
     if stored.has_failed(seen):
         raise opening.failure_of(client, seen)

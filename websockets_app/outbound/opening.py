@@ -77,9 +77,12 @@ def look(client: Client) -> Seen | None:
     return None if row is None else Seen(*row)
 
 
-def no_longer_awaited(client: Client) -> None:
-    """Tell the runners that nobody waits any more: ended, the client may be removed."""
-    ClientRuntime.objects.filter(client=client.pk).update(awaited_until=None)
+def no_longer_awaited(client: Client, seen: Seen) -> None:
+    """Tell the runners that nobody waits any more; one that has ended already is removed."""
+    if seen.ended_at is not None:
+        Client.objects.filter(pk=client.pk).delete()
+    else:
+        ClientRuntime.objects.filter(client=client.pk).update(awaited_until=None)
 
 
 def failure_of(client: Client, seen: Seen) -> WebsocketsError:
