@@ -13,7 +13,6 @@ import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.infrastructure.documents import blocks
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.processes import Process, Server
 from tests.infrastructure.site import REPOSITORY
@@ -29,39 +29,7 @@ from tests.infrastructure.waiting import SCALE, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("add-to-your-site")]
 
-FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 STAYS_ON = re.compile(r"runserver|-m daphne|run_websocket_clients")
-
-
-# The README, as a list of things to do
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    language: str
-    text: str
-
-    @property
-    def commands(self) -> list[str]:
-        return re.findall(r"^\$ (.*)$", self.text, re.MULTILINE)
-
-    @property
-    def file(self) -> tuple[str, bool]:
-        """The file that the first line names, and whether the text goes at its end."""
-        found = re.match(r"# (\S+?)(, at its end)?\n", self.text)
-        assert found, f"the block names no file:\n{self.text}"
-        return found[1], bool(found[2])
-
-
-def blocks(heading: str) -> list[Block]:
-    """Return the code blocks below a heading of the README, down to the next heading."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    body = re.search(rf"^##+ {re.escape(heading)}\n(.*?)^##+ ", readme, re.MULTILINE | re.DOTALL)
-    assert body, f"README.md has no heading {heading!r}"
-    return [
-        Block(language=language, text=re.sub(rf"^{indent}", "", text, flags=re.MULTILINE))
-        for indent, language, text in FENCE.findall(body[1])
-    ]
 
 
 # A site that follows it
@@ -84,7 +52,7 @@ class NewSite:
 
     def follow(self, heading: str) -> None:
         """Write the files and run the commands of a part of the README, save what stays on."""
-        for block in blocks(heading):
+        for block in blocks("README.md", heading):
             if block.language == "console":
                 for command in block.commands:
                     if not STAYS_ON.search(command):
@@ -115,7 +83,7 @@ class NewSite:
         """Start, on the site's port, what a part of the README starts."""
         [command] = [
             command.replace("8000", str(self.port))
-            for block in blocks(heading)
+            for block in blocks("README.md", heading)
             for command in block.commands
             if STAYS_ON.search(command) and program in command
         ]
