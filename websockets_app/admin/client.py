@@ -40,7 +40,6 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
         "state",
         "reason",
         "problem",
-        "of_file",
     )
     list_filter = ("desired", "runtime__state", "ephemeral", OwnerFilter, "handler")
     list_select_related = ("runtime",)
@@ -140,8 +139,8 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     @admin.display(description=_("name"), ordering="name")
     def shown_name(self, obj: Client) -> str:
         if not obj.ephemeral:
-            return obj.name
-        return format_html("{} {}", obj.name, badge("ephemeral", _("ephemeral")))
+            return self.with_file(obj, obj.name)
+        return format_html("{} {}", cut(obj.name, 20), badge("ephemeral", _("ephemeral")))
 
     @admin.display(description=_("URI"), ordering="uri")
     def redacted_uri(self, obj: Client) -> str:
@@ -199,9 +198,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
 
     @admin.action(
         permissions=["change"],
-        description=_(
-            "Close the connection of selected clients; they connect again, ephemeral ones end"
-        ),
+        description=_("Close and reconnect selected clients (ephemeral ones end)"),
     )
     def close_connection(self, request: HttpRequest, queryset: ClientQuerySet) -> None:
         rows = list(queryset)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import escape, format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from ..dispatch.loader import problem_of
 from ..models.descriptor import Descriptor
-from .base import WebsocketsAdmin, cut
+from .base import WebsocketsAdmin
 from .forms import DescriptorForm
 
 DescriptorT = TypeVar("DescriptorT", bound=Descriptor)
@@ -53,9 +53,21 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
             "sync_websockets; to delete it, delete the file and run that with --prune."
         ) % {"file": obj.file}
 
-    @admin.display(description=_("file"), ordering="source", empty_value="–")
-    def of_file(self, obj: DescriptorT) -> str:
-        return cut(obj.source)
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: DescriptorT | None = None,
+        change: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Escape the help, also of what is only read: as HTML it would lose its <slug:room>."""
+        fields = self.model._meta.fields
+        options["help_texts"] = {field.name: escape(field.help_text) for field in fields}
+        return super().get_form(request, obj, change, **options)
+
+    def with_file(self, obj: DescriptorT, shown: str) -> str:
+        """Return the name of a row for the list, with the file that owns it."""
+        return format_html("{}<br><small>{}</small>", shown, obj.file) if obj.source else shown
 
     def save_model(self, request: HttpRequest, obj: DescriptorT, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -83,7 +95,7 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
             self.record_change(request, changed, [{"changed": {"fields": [capfirst(field)]}}])
         self.tell(request, done, changed, messages.SUCCESS)
         self.tell(request, idle, [row for row in rows if row not in changed], messages.INFO)
-        fleeting = gettext("Until the next sync, where their files say “%s”") % field
+        fleeting = gettext("Only until the next sync, where their files say “%s”") % field
         self.tell(request, fleeting, [row for row in changed if row.source], messages.WARNING)
 
 

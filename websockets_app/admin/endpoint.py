@@ -52,14 +52,13 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
 
     inlines = (EndpointGroupInline,)
     list_display = (
-        "endpoint",
+        "shown_endpoint",
         "handler_and_problem",
         "access",
         "enabled",
         "sessions_open",
         last_event,
         "url",
-        "of_file",
     )
     list_filter = ("enabled", "access", OwnerFilter, "handler")
     search_fields = ("endpoint", "handler", "description")
@@ -102,6 +101,10 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
 
     def events_query(self, obj: Endpoint) -> Mapping[str, str]:
         return {"endpoint_id": str(obj.pk)}
+
+    @admin.display(description=_("endpoint"), ordering="endpoint")
+    def shown_endpoint(self, obj: Endpoint) -> str:
+        return self.with_file(obj, obj.endpoint)
 
     @admin.display(description=_("open"), ordering="open_sessions")
     def sessions_open(self, obj: Endpoint) -> str:

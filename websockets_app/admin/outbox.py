@@ -19,7 +19,7 @@ from ..core.states import OutboxStatus
 from ..models import Client, OutboxMessage
 from ..models.choices import OUTBOX_STATUS
 from ..models.outbox import OutboxQuerySet
-from .base import ReadOnlyAdmin, Tool, badge, changelist_url
+from .base import ReadOnlyAdmin, Tool, badge, changelist_url, cut, exact_time
 from .filters import ClientFilter
 
 KINDS: Final = {"text": _("text"), "binary": _("binary"), "close": _("close")}
@@ -35,15 +35,12 @@ class OutboxMessageAdmin(ReadOnlyAdmin[OutboxMessage]):
     """Messages, the latest first."""
 
     list_display = (
-        "message_id",
+        "short_id",
         "client",
         "kind",
-        "shown_status",
+        "status_and_reason",
         "attempts",
-        "queued_at",
-        "written_at",
-        "expires_at",
-        "reason",
+        "queued_and_expires",
     )
     list_filter = ("status", ClientFilter)
     list_select_related = ("client",)
@@ -97,13 +94,26 @@ class OutboxMessageAdmin(ReadOnlyAdmin[OutboxMessage]):
     def shown_status(self, obj: OutboxMessage) -> str:
         return badge(obj.status, obj.get_status_display())
 
+    @admin.display(description=_("status, reason"), ordering="status")
+    def status_and_reason(self, obj: OutboxMessage) -> str:
+        return format_html("{}<br><small>{}</small>", self.shown_status(obj), cut(obj.reason))
+
     @admin.display(description=_("message"))
+    def short_id(self, obj: OutboxMessage) -> str:
+        return str(obj.message_id)[:8]
+
+    @admin.display(description=_("queued, expires"), ordering="id")
+    def queued_and_expires(self, obj: OutboxMessage) -> str:
+        queued, expires = exact_time(obj.queued_at), exact_time(obj.expires_at)
+        return format_html("{}<br><small>{}</small>", queued, expires)
+
+    @admin.display(description=_("content"))
     def content(self, obj: OutboxMessage) -> str:
         return format_html('<pre class="websockets-text">{}</pre>', _content(obj))
 
     @admin.action(
         permissions=["steer"],
-        description=_("Send selected messages again; the peer may get an uncertain one twice"),
+        description=_("Send selected messages again (an uncertain one may come twice)"),
     )
     def send_again(self, request: HttpRequest, queryset: OutboxQuerySet) -> None:
         self._decide(
@@ -114,7 +124,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin[OutboxMessage]):
 
     @admin.action(
         permissions=["steer"],
-        description=_("Give selected messages up: they aren't sent any more"),
+        description=_("Give selected messages up"),
     )
     def give_up(self, request: HttpRequest, queryset: OutboxQuerySet) -> None:
         self._decide(
