@@ -39,6 +39,7 @@ def test_the_page_names_the_file_and_has_nothing_to_fill_in(
     for name in ("_save", "_continue", "deletelink", 'name="endpointgroup_set-0-group"'):
         assert name not in text
     assert ("ops" in text) == (model is Endpoint)
+    assert ("chat/&lt;slug:room&gt;" in text) == (model is Endpoint)
 
 
 @BOTH
