@@ -59,8 +59,8 @@ async def make_peer() -> AsyncIterator[MakePeer]:
     """Start a WebSocket server that talks as it is told; return its URI."""
     servers: list[Server] = []
 
-    async def make(talk: Talk, **options: Any) -> str:
-        servers.append(await serve(talk, "127.0.0.1", 0, **options))
+    async def make(talk: Talk, port: int = 0, **options: Any) -> str:
+        servers.append(await serve(talk, "127.0.0.1", port, **options))
         port = next(iter(servers[-1].sockets)).getsockname()[1]
         scheme = "wss" if options.get("ssl") else "ws"
         return f"{scheme}://127.0.0.1:{port}/"

@@ -34,6 +34,7 @@ from .parting import (
     CLOSED_BY_OPERATOR,
     FAILURE,
     LEASE_LOST,
+    STOPPED,
     Parting,
     at_the_end,
     by_code,
@@ -223,7 +224,8 @@ class Keeper:
 
     def part(self, parting: Parting) -> None:
         """Close what is open and end; the first reason given is the one that counts."""
-        if self.parting is None:
+        soon_by_code = parting is STOPPED and self._sender.closing
+        if self.parting is None and not soon_by_code:
             self.parting = parting
             self._break_off(parting)
 

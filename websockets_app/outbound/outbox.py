@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 from django.db import transaction
 
@@ -19,6 +20,8 @@ from ..models.outbox import Claimed
 from ..recording.facts import moment
 from .leases import Hold
 from .sender import Fate, Sender
+
+T = TypeVar("T")
 
 WRITE_SECONDS: Final = 0.1
 """The shortest time between two writes of what was written and acknowledged."""
@@ -104,7 +107,7 @@ class Outbox:
 
     async def close(self, sender: Sender, message: Claimed) -> None:
         """Write that a close that was claimed is carried out: its client is stopped."""
-        done = await self._thread.run(_close, self._node_id, sender.hold, message.id)
+        done = await self._closing(sender, partial(_close, message_id=message.id))
         if done is None:
             self._on_lost(sender.hold)
         elif done:
@@ -146,9 +149,17 @@ class Outbox:
 
     async def _close_now(self, sender: Sender) -> None:
         """Carry out the close that is next of a client without a connection."""
-        message = await self._thread.run(_close_next, self._node_id, sender.hold)
+        message = await self._closing(sender, _close_next)
         if message is not None:
             sender.on_closed(message)
+
+    async def _closing(self, sender: Sender, unit: Callable[[str, Hold], T]) -> T:
+        """Stop a client's row; others see that before its keeper hears from here why."""
+        sender.closing = True
+        try:
+            return await self._thread.run(unit, self._node_id, sender.hold)
+        finally:
+            sender.closing = False
 
     def _linger(self, *, found: bool) -> None:
         """Look again soon while something is going on: more may have been committed since."""

@@ -70,6 +70,8 @@ class Sender:
         """Messages that may have been written and that no pong came for."""
         self.unsettled = True
         """Whether an earlier connection or runner may have left messages claimed or written."""
+        self.closing = False
+        """Whether its client's row is being stopped, since its code asked for that."""
         self._outbox = outbox
         self._claiming = False
         self._claimed = False  # whether this connection may have claimed anything
