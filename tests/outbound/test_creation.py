@@ -220,20 +220,25 @@ async def test_a_server_that_says_nothing_fails_after_the_open_timeout_or_ones_o
     async with silent_server() as uri:
         words, handler = "no handshake within 0.1 s", make_handler()
         await fails(errors.ConnectTimeout, words, uri, handler, open_timeout=0.1)
-        words = "not open after 0.5 s: its handshake is not over"
-        await fails(errors.ConnectTimeout, words, uri, handler, timeout=0.5)
+        await fails(errors.ConnectTimeout, "not open after 0.3 s", uri, handler, timeout=0.3)
+        await websockets.acreate_websocket(uri, handler, name="it", wait=False)
+        await supervised.wait_for("connecting")
+        with pytest.raises(errors.ConnectTimeout, match="its handshake is not over"):
+            await websockets.acreate_websocket(uri, handler, name="it", timeout=0.1)
 
 
 async def test_an_on_open_that_takes_longer_than_one_waits_is_told(
     supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
 ) -> None:
     go_on = asyncio.Event()
-    guests = Guests()
-    uri, handler = await make_peer(guests), make_handler(on_open=go_on.wait)
-    words = "not open after 1 s: it is connected, and its on_open has not ended"
-    await fails(errors.ConnectTimeout, words, uri, handler, timeout=1)
+    uri, handler = await make_peer(Guests()), make_handler(on_open=go_on.wait)
+    await fails(errors.ConnectTimeout, "not open after 0.5 s", uri, handler, timeout=0.5)
+    client = await websockets.acreate_websocket(uri, handler, name="it", wait=False)
+    await supervised.wait_for("open")
+    with pytest.raises(errors.ConnectTimeout, match="connected, and its on_open has not ended"):
+        await websockets.acreate_websocket(uri, handler, name="it", timeout=0.1)
     go_on.set()
-    await aeventually(lambda: guests.ever == 2 and not guests.now)
+    assert await websockets.acreate_websocket(uri, handler, name="it") == client
 
 
 async def test_a_handler_that_only_the_runner_finds_out_about_fails_with_the_reason(

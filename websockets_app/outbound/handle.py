@@ -87,7 +87,10 @@ class WebsocketClient(PeerHandle):
     # As every peer
 
     def send_text_async(self, text: str) -> None:
-        """Queue a text message: for the connection where it is held here, or else durably."""
+        """Queue a text message: for the connection where it is held here, or else durably.
+
+        To do the latter takes time, so where an event loop runs that is for `asend`.
+        """
         if self._connection_id or self._find():
             super().send_text_async(text)
         else:
