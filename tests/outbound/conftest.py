@@ -15,6 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 
 from tests.infrastructure.waiting import aeventually
 from tests.outbound.certificates import Certificates, make_certificates
+from tests.outbound.inbox import Inbox
 from websockets_app.dispatch import loader
 from websockets_app.models import Client, ClientRuntime, Event
 from websockets_app.outbound.supervisor import Supervisor
@@ -60,6 +61,8 @@ async def make_peer() -> AsyncIterator[MakePeer]:
     servers: list[Server] = []
 
     async def make(talk: Talk, port: int = 0, **options: Any) -> str:
+        if isinstance(talk, Inbox):
+            options["process_request"] = talk.prepare
         servers.append(await serve(talk, "127.0.0.1", port, **options))
         port = next(iter(servers[-1].sockets)).getsockname()[1]
         scheme = "wss" if options.get("ssl") else "ws"
