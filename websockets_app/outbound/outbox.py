@@ -86,8 +86,11 @@ class Outbox:
     async def claim(self, sender: Sender, most: int) -> list[Claimed]:
         """Claim the oldest messages of a client; none where its lease is lost."""
         async with self._taken() as fates:
-            node, hold, known = self._node_id, sender.hold, list(sender.on_the_way)
+            node, hold = self._node_id, sender.hold
+            known = list(sender.on_the_way) if sender.unanswered else None
+            sender.unanswered = True
             claimed = await self._thread.run(_claim, fates, node, hold, most, known)
+            sender.unanswered = False
         if claimed is None:
             self._on_lost(sender.hold)
             return []
@@ -199,15 +202,19 @@ def _look(hungry: Collection[int], resting: Collection[int], expire: bool) -> _N
 
 
 def _claim(
-    fates: Fates, node_id: str, hold: Hold, most: int, known: Sequence[int]
+    fates: Fates, node_id: str, hold: Hold, most: int, known: Sequence[int] | None
 ) -> list[Claimed] | None:
-    """Return what is claimed, None where the lease is lost."""
+    """Return what is claimed, None where the lease is lost.
+
+    Where the answer to an earlier claim was lost, what isn't `known` of it goes back first.
+    """
     with transaction.atomic():
         held = _lock(node_id, hold)
         _write(fates)
         if not held:
             return None
-        OutboxMessage.objects.put_back(*hold, except_for=known)
+        if known is not None:
+            OutboxMessage.objects.put_back(*hold, except_for=known)
         return OutboxMessage.objects.claim(*hold, most, _now())
 
 

@@ -70,6 +70,8 @@ class Sender:
         """Messages that may have been written and that no pong came for."""
         self.unsettled = True
         """Whether an earlier connection or runner may have left messages claimed or written."""
+        self.unanswered = False
+        """Whether it may have claimed messages that it doesn't know of: the answer was lost."""
         self.closing = False
         """Whether its client's row is being stopped, since its code asked for that."""
         self._outbox = outbox
@@ -132,7 +134,7 @@ class Sender:
     def settled(self) -> None:
         """Take note that nothing is in doubt any more."""
         self.on_the_way.clear()
-        self.unsettled = self._claimed = False
+        self.unsettled = self.unanswered = self._claimed = False
 
     # Out of the outbox
 
@@ -150,12 +152,13 @@ class Sender:
             if self.unsettled:
                 await self._outbox.settle(self)
             self._claimed = True
-            claimed = await self._outbox.claim(self, WINDOW - len(self.on_the_way))
+            room = WINDOW - len(self.on_the_way)
+            claimed = await self._outbox.claim(self, room)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("Client %s: the outbox can't be read: %s", self.name, error)
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self.notice)
             return []
-        self._news |= bool(claimed)
+        self._news |= len(claimed) == room  # or else what comes later goes together
         return claimed
 
     # Onto the wire
