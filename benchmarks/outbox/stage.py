@@ -59,7 +59,6 @@ class Stage:
             yield runner
         finally:
             runner.kill(SIGTERM)
-            self._site.processes.remove(runner)
 
     def expect(self, messages: int) -> Delivery:
         """Expect `messages` that are sent from now on."""
