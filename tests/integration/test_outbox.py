@@ -115,8 +115,8 @@ def queue(site: Site, client: str, count: int) -> None:
     site.rows(
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count - 1})"  # noqa: S608
         f" INSERT INTO {MESSAGES} (client_id, message_id, text, close_reason, status, queued_at,"
-        " attempts, reason) SELECT c.id, lower(hex(randomblob(16))), i, '', 'queued', '2030-01-01',"
-        f" 0, '' FROM n, websockets_app_client c WHERE c.name = '{client}' ORDER BY i"
+        " attempts, reason) SELECT c.id, lower(hex(randomblob(16))), i, '', 'queued', '2030-01-01'"
+        f", 0, '' FROM n, websockets_app_client c WHERE c.name = '{client}' ORDER BY i"
     )
 
 
