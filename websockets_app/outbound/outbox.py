@@ -212,7 +212,7 @@ def _claim(
         held = _lock(node_id, hold)
         _write(fates)
         if not held:
-            return None
+            return None if _is_lost(hold) else []
         if known is not None:
             OutboxMessage.objects.put_back(*hold, except_for=known)
         return OutboxMessage.objects.claim(*hold, most, _now())
@@ -224,7 +224,7 @@ def _settle(fates: Fates, node_id: str, hold: Hold, known: Sequence[int]) -> int
         held = _lock(node_id, hold)
         _write(fates)
         if not held:
-            return None
+            return None if _is_lost(hold) else 0
         OutboxMessage.objects.put_back(*hold, except_for=known)
         manner = Client.objects.values_list("on_uncertain", flat=True).get(pk=hold.client_id)
         return OutboxMessage.objects.doubt(hold.client_id, manner, _now())
@@ -233,7 +233,9 @@ def _settle(fates: Fates, node_id: str, hold: Hold, known: Sequence[int]) -> int
 def _close(node_id: str, hold: Hold, message_id: int) -> bool | None:
     """Return whether it was still to be done, None where the lease is lost."""
     with transaction.atomic():
-        return _carry_out(hold, message_id) if _lock(node_id, hold) else None
+        if _lock(node_id, hold):
+            return _carry_out(hold, message_id)
+        return None if _is_lost(hold) else False
 
 
 def _close_next(node_id: str, hold: Hold) -> Claimed | None:
@@ -274,6 +276,11 @@ def _write_one(fate: Fate, ids: list[int]) -> None:
 
 def _lock(node_id: str, hold: Hold) -> bool:
     return ClientRuntime.objects.lock(hold.client_id, node_id, hold.epoch)
+
+
+def _is_lost(hold: Hold) -> bool:
+    """Tell whether another may hold the client; one that was deleted the watcher tells of."""
+    return ClientRuntime.objects.filter(pk=hold.client_id).exists()
 
 
 def _now() -> datetime:
