@@ -123,7 +123,7 @@ def test_an_ephemeral_client_ends_with_a_runner_that_is_killed_and_no_other_open
         "from websockets_app import websockets\n"
         f"websockets.create_websocket({peer.uri!r}, {handler!r})"
     )
-    second = ready(site)
+    second = site.start_runner()
     first.kill(signal.SIGKILL)
     eventually(lambda: not site.rows(CLIENTS), timeout=10)
     assert not site.rows("SELECT client_id FROM websockets_app_clientruntime")

@@ -26,6 +26,12 @@ def inbox() -> Inbox:
     return Inbox()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a connection that is to be closed wait less for a pong that doesn't come."""
+    monkeypatch.setattr(module, "FINISH_SECONDS", 0.1)
+
+
 async def send(client: Client, *messages: Any, **options: Any) -> None:
     for message in messages:
         await WebsocketClient.of(client).asend(message, **options)
@@ -151,6 +157,7 @@ async def test_a_message_to_a_stopped_client_waits_until_it_runs(
 # Without a pong
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_peer_that_never_pongs_gets_one_window_and_no_more_is_claimed(
     supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer, inbox: Inbox
 ) -> None:
@@ -186,7 +193,7 @@ async def test_a_peer_that_reads_nothing_is_noticed_although_the_ping_can_not_be
         socket.transport.pause_reading()  # soon enough: the first ping waits for half a second
         await asleep.wait()
 
-    uri = await make_peer(sleep)
+    uri = await make_peer(sleep, close_timeout=0.1)
     client = await supervised.add(
         uri, make_handler(), ping_interval=0.5, ping_timeout=0.3, close_timeout=0.1,
         backoff_base=60,
@@ -372,6 +379,7 @@ async def test_close_while_the_peer_is_down_waits_for_the_messages_before_it(
     await are("acknowledged", "acknowledged")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_close_after_a_message_without_a_pong_does_not_wait_for_ever(
     supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer, inbox: Inbox
 ) -> None:
