@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client as Browser
@@ -40,12 +41,14 @@ def test_a_client_that_no_runner_has_seen_is_unassigned(admin_client: Browser) -
     assert admin_client.get(url(Client, "change", row.pk)).status_code == 200
 
 
-@pytest.mark.parametrize(("kind", "warned"), [("server", True), ("runner", False)])
+@pytest.mark.parametrize(
+    ("kind", "age", "warned"), [("server", 0, True), ("runner", 0, False), ("runner", 60, True)]
+)
 def test_the_list_says_when_nobody_runs_the_clients(
-    admin_client: Browser, make_node: Callable[..., Node], kind: str, warned: bool
+    admin_client: Browser, make_node: Callable[..., Node], kind: str, age: int, warned: bool
 ) -> None:
     create_client()
-    make_node(kind=kind)
+    make_node(kind=kind, renewed_at=timezone.now() - timedelta(seconds=age))
     text = admin_client.get(url(Client, LIST)).content.decode()
     assert ("No runner is alive" in text) == warned
 

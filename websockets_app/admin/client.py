@@ -14,11 +14,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import ClientState, Desired, NodeKind, NodeState, OutboxStatus
+from ..core.states import ClientState, Desired, OutboxStatus
 from ..exceptions import MessageTooBig
 from ..models import Client, ClientRuntime, Event, Node, OutboxMessage
 from ..models.client import ClientQuerySet
 from ..models.outbox import OutboxQuerySet
+from ..node.health import nobody_runs_them
 from ..outbound.config import problem_of
 from ..outbound.credentials import redacted
 from ..outbound.handle import WebsocketClient
@@ -131,7 +132,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method == "GET" and _nobody_runs_them():
+        if request.method == "GET" and nobody_runs_them():
             text = gettext("No runner is alive: start manage.py run_websocket_clients.")
             self.message_user(request, text, messages.WARNING)
         return super().changelist_view(request, extra_context)
@@ -261,8 +262,3 @@ def _runtime(obj: Client) -> ClientRuntime:
 
 def _badge(runtime: ClientRuntime) -> str:
     return badge(runtime.state, runtime.get_state_display())
-
-
-def _nobody_runs_them() -> bool:
-    runners = Node.objects.filter(kind=NodeKind.RUNNER, state=NodeState.ALIVE)
-    return Client.objects.desired_to_run().exists() and not runners.exists()

@@ -92,6 +92,11 @@ def live_runners() -> frozenset[str]:
     return frozenset(node.id for node in _reports(runners.with_load()) if node.is_live)
 
 
+def nobody_runs_them() -> bool:
+    """Tell whether clients should run and no runner is alive."""
+    return Client.objects.desired_to_run().exists() and not live_runners()
+
+
 def _asked_for(kinds: Collection[str], local: bool, every: bool) -> NodeQuerySet:
     nodes = Node.objects.with_load().order_by("kind", "hostname", "pid")
     if kinds:

@@ -17,11 +17,11 @@ from uuid import uuid4
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 
-from ..conf import app_settings
-from ..core.states import Desired, NodeKind
+from ..core.states import Desired
 from ..dispatch.loader import resolve
 from ..exceptions import InvalidClient, InvalidUri, NoRunner, WaitInTransaction, WebsocketsError
-from ..models import Client, Node
+from ..models import Client
+from ..node.health import live_runners
 from . import opening, tls
 from .credentials import redacted
 from .handle import WebsocketClient
@@ -187,12 +187,8 @@ def _refuse_to_wait_in_vain() -> None:
             "ATOMIC_REQUESTS, or autocommit off): no runner sees the client before it is "
             "committed. Call it outside, or with wait=False."
         )
-    age = Node.objects.freshest(NodeKind.RUNNER)
-    if age is None or age.total_seconds() > app_settings.NODE_TTL:
-        raise NoRunner(
-            "No runner is alive that could connect the client. Start one: "
-            "manage.py run_websocket_clients."
-        )
+    if not live_runners():
+        raise NoRunner
 
 
 def _invalid(error: ValidationError, uri: str) -> WebsocketsError:
