@@ -148,7 +148,7 @@ class Client(Descriptor):
         max_length=6,
         choices=choices.ON_UNCERTAIN,
         default=OnUncertain.HOLD.value,
-        help_text=_("Only the peer can make it exactly once, by the message's id."),
+        help_text=_("Only the peer can make it exactly once, by an id in the message."),
     )
     message_ttl = models.FloatField(
         _("messages expire after"),

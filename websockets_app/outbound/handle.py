@@ -51,7 +51,10 @@ class WebsocketClient(PeerHandle):
 
     @property
     def closed(self) -> bool:
-        """Whether no connection is open: as this process knows, or else the runner's last word."""
+        """Whether no connection is open: as this process knows, or else the runner's last word.
+
+        The latter is a query. So where an event loop runs, ask in a thread, by `sync_to_async`.
+        """
         found = self._find()
         if found or self._connection_id:
             return found is None or found[1].closed
