@@ -224,18 +224,18 @@ def new_site(tmp_path: Path, venv: Path) -> Iterator[Callable[[], NewSite]]:
         site.end()
 
 
-def add_endpoint_in_the_admin(site: NewSite) -> Operator:
+def add_endpoint_in_the_admin(site: NewSite, endpoint: str) -> Operator:
     operator = Operator(site)
     operator.submit("/admin/login/?next=/admin/", username="admin", password="secret")
     add = "/admin/websockets_app/endpoint/add/"
-    answer = operator.submit(add, endpoint="echo", handler="handlers.echo")
+    answer = operator.submit(add, endpoint=endpoint, handler="handlers.echo")
     assert "was added successfully" in answer, answer
     return operator
 
 
-def answers(operator: Operator, message: str | bytes) -> bool:
+def answers(operator: Operator, message: str | bytes, endpoint: str = "echo") -> bool:
     site = operator.site
-    uri = f"ws://127.0.0.1:{site.port}/websockets/v4/service/echo"
+    uri = f"ws://127.0.0.1:{site.port}/websockets/v4/service/{endpoint}"
     try:
         with connect(uri, origin=site.base, additional_headers=operator.headers()) as socket:
             socket.send(message)
@@ -253,7 +253,7 @@ def test_a_new_project_follows_the_readme(new_site: Callable[[], NewSite]) -> No
 
     runserver = site.start("Add it to your site", "runserver")
     runserver.wait_until_ready()
-    operator = add_endpoint_in_the_admin(site)
+    operator = add_endpoint_in_the_admin(site, "echo")
     eventually(lambda: answers(operator, "hello"))
     with pytest.raises(InvalidStatus):
         connect(f"ws://127.0.0.1:{site.port}/websockets/v4/service/echo", origin=site.base)
@@ -270,7 +270,7 @@ def test_a_new_project_follows_the_readme(new_site: Callable[[], NewSite]) -> No
 
 
 def test_so_does_one_with_its_own_ideas(new_site: Callable[[], NewSite]) -> None:
-    """No time zones, users of its own with UUIDs, its own consumers, no channel layer."""
+    """No time zones, users of its own with UUIDs, its own consumers, an endpoint in a file."""
     site = new_site()
     site.run("python manage.py startapp people")
     site.write("people/models.py", PEOPLE)
@@ -278,13 +278,19 @@ def test_so_does_one_with_its_own_ideas(new_site: Callable[[], NewSite]) -> None
     site.write("mysite/settings.py", OWN_IDEAS, at_end=True)
     site.run("python manage.py makemigrations people")
     site.follow("Add it to your site")
+    [descriptor] = [
+        block for block in blocks("README.md", "Add it to your site") if block.language == "json"
+    ]
+    site.write("handlers/echo.websocket", descriptor.text)
+    site.run("python manage.py sync_websockets")
     site.follow("A ProtocolTypeRouter of your own")
     site.run("python manage.py createsuperuser --noinput --username admin --email a@example.com")
 
     daphne = site.start("In production", "daphne")
     daphne.wait_until_ready()
-    operator = add_endpoint_in_the_admin(site)
-    eventually(lambda: answers(operator, "hello"))
+    operator = add_endpoint_in_the_admin(site, "another")
+    for endpoint in ("echo", "another"):
+        eventually(partial(answers, operator, "hello", endpoint))
     with connect(f"ws://127.0.0.1:{site.port}/news/", origin=site.base) as socket:
         assert socket.recv(timeout=5 * SCALE) == "news"
 

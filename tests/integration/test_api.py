@@ -15,6 +15,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection
 
 from tests.infrastructure.processes import Process, Server
@@ -198,23 +199,45 @@ class Views:
             return json.loads(response.read())["outcome"]
 
 
-def test_views_create_clients(make_site: Callable[..., Site], peer: Peer) -> None:
+BRIDGE = """
+from websockets_app import websockets
+
+async def on_open():
+    client = await websockets.acreate_websocket({uri!r}, "says", name="bridge")
+    await client.asend("from an async callback")
+
+def on_message(message):
+    client = websockets.create_websocket({uri!r}, "says", name="bridge")
+    client.send(message)
+    return [client == websockets.get_client_by_handler("says"), websockets.get_message()]
+"""
+
+
+def test_views_and_handlers_of_endpoints_create_clients(
+    make_site: Callable[..., Site], endpoints: Callable[..., None], peer: Peer
+) -> None:
     own = "ROOT_URLCONF = 'site_urls'\nDATABASES['default']['ATOMIC_REQUESTS'] = True\n"
     site = make_site(settings=QUICK + own)
     site.write_handler("says", SAYS)
+    endpoints(site, bridge={"handler": site.write_handler("bridge", BRIDGE.format(uri=peer.uri))})
     (site.directory / "site_urls.py").write_text(textwrap.dedent(URLS))
     runner = ready(site)
     views = Views(site.start_daphne())
+    with connect(views.server.ws("bridge")) as browser:
+        runner.wait_for_output("got from an async callback")
+        browser.send("over the bridge")
+        assert json.loads(browser.recv(timeout=5 * SCALE)) == [True, "over the bridge"]
+        runner.wait_for_output("got over the bridge")
     for path, words in (("plain", "from a view"), ("async", "from an async view")):
         assert views.get(path, peer.uri) == "open"
         runner.wait_for_output(f"got {words}")
         assert views.get(path, "ws://127.0.0.1:9/") == "PeerUnreachable"
     assert views.get("atomic", peer.uri) == "WaitInTransaction"
     assert "await acreate_websocket()" in views.get("wrong", peer.uri)
-    assert len(site.rows(CLIENTS)) == 2
+    assert len(site.rows(CLIENTS)) == 3
 
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         uri = f"ws://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(TimeoutError):
             views.get("async", uri, timeout=1)  # who asked leaves, and Django cancels the view
-        eventually(lambda: len(site.rows(CLIENTS)) == 2)
+        eventually(lambda: len(site.rows(CLIENTS)) == 3)
