@@ -17,7 +17,7 @@ from tests.infrastructure.waiting import aeventually
 from tests.outbound.certificates import Certificates, make_certificates
 from tests.outbound.inbox import Inbox
 from websockets_app.dispatch import loader
-from websockets_app.models import Client, ClientRuntime, Event
+from websockets_app.models import Client, ClientRuntime, Event, OutboxMessage
 from websockets_app.outbound.supervisor import Supervisor
 
 T = TypeVar("T")
@@ -74,6 +74,11 @@ async def make_peer() -> AsyncIterator[MakePeer]:
         await server.wait_closed()
 
 
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))
@@ -105,6 +110,12 @@ async def in_thread(function: Callable[..., T], *args: Any, **options: Any) -> T
             connections.close_all()
 
     return await asyncio.to_thread(work)
+
+
+async def queue(client: Client, *texts: str) -> None:
+    """Queue many at once, as one transaction does."""
+    rows = [OutboxMessage(client=client, text=text) for text in texts]
+    await OutboxMessage.objects.abulk_create(rows)
 
 
 class Supervised:

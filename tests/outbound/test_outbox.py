@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 
 from tests.infrastructure.waiting import aeventually
-from tests.outbound.conftest import MakeHandler, MakePeer, Supervised
+from tests.outbound.conftest import MakeHandler, MakePeer, Supervised, queue
 from tests.outbound.inbox import Inbox
 from websockets_app.models import Client, ClientRuntime, OutboxMessage
 from websockets_app.outbound import outbox as module
@@ -23,17 +23,6 @@ from websockets_app.outbound.leases import Hold
 
 UNITS = ("_look", "_claim", "_settle", "_close", "_close_next", "_write")
 ENDS = {"acknowledged", "uncertain"}
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
-
-
-async def queue(client: Client, *texts: str) -> None:
-    """Queue many at once, as one transaction does."""
-    rows = [OutboxMessage(client=client, text=text) for text in texts]
-    await OutboxMessage.objects.abulk_create(rows)
 
 
 async def statuses() -> dict[str | None, str]:
@@ -142,8 +131,7 @@ async def test_what_is_sent_around_a_lock_of_the_database_arrives_once_and_in_or
     file = connection.settings_dict["NAME"]
     locked = sqlite3.connect(file, isolation_level=None, timeout=20, check_same_thread=False)
     await asyncio.to_thread(locked.execute, "BEGIN EXCLUSIVE")
-    begun = asyncio.get_running_loop().time()
-    await aeventually(lambda: asyncio.get_running_loop().time() > begun + 0.5)
+    await aeventually(supervised.supervisor._outbox._writing.locked)  # it waits for the database
     assert len(inbox.sockets) == 1
     locked.execute("ROLLBACK")
     locked.close()

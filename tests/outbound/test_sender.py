@@ -12,18 +12,13 @@ from django.db import transaction
 from websockets.asyncio.server import ServerConnection
 
 from tests.infrastructure.waiting import aeventually
-from tests.outbound.conftest import MakeHandler, MakePeer, Supervised
+from tests.outbound.conftest import MakeHandler, MakePeer, Supervised, queue
 from tests.outbound.inbox import Inbox, Message
 from websockets_app import websockets
 from websockets_app.models import Client, ClientRuntime, OutboxMessage
 from websockets_app.outbound import sender as module
 from websockets_app.outbound.handle import WebsocketClient
 from websockets_app.outbound.sender import WINDOW
-
-
-@pytest.fixture
-def inbox() -> Inbox:
-    return Inbox()
 
 
 @pytest.fixture
@@ -35,12 +30,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def send(client: Client, *messages: Any, **options: Any) -> None:
     for message in messages:
         await WebsocketClient.of(client).asend(message, **options)
-
-
-async def queue(client: Client, *texts: str, **fields: Any) -> None:
-    """Queue many at once, as one transaction does."""
-    rows = [OutboxMessage(client=client, text=text, **fields) for text in texts]
-    await OutboxMessage.objects.abulk_create(rows)
 
 
 async def rows() -> list[OutboxMessage]:
