@@ -65,6 +65,18 @@ def test_the_page_shows_the_report_and_survives_a_runner_that_is_gone(
     assert "to example.com" in text
 
 
+def test_the_page_counts_failures_only_while_a_client_waits_for_its_next_attempt(
+    admin_client: Browser,
+) -> None:
+    row = create_client()
+    runtime = ClientRuntime.objects.create(client=row, state="open", attempt=1)
+    page = url(Client, "change", row.pk)
+    assert "failures in a row" not in admin_client.get(page).content.decode()
+    runtime.state, runtime.next_attempt_at = "backoff", timezone.now()
+    runtime.save()
+    assert "failures in a row</th><td>1<" in admin_client.get(page).content.decode()
+
+
 def test_the_form_normalises_the_handler(admin_client: Browser) -> None:
     page = admin_client.get(url(Client, "add"))
     data = form_data(page) | {"name": "new", "uri": "ws://example.com/", "handler": "printer.js"}
