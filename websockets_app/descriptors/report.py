@@ -21,7 +21,6 @@ class Verb(StrEnum):
     GONE = "gone"
     DELETED = "deleted"
     WRITTEN = "written"
-    OWNED = "owned"
     BAD = "bad"
 
 
