@@ -7,6 +7,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -122,21 +123,37 @@ async def test_what_an_earlier_runner_left_is_settled_without_a_connection(
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="locks SQLite's file")
 async def test_what_is_sent_around_a_lock_of_the_database_arrives_once_and_in_order(
-    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer, inbox: Inbox
+    supervised: Supervised,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    inbox: Inbox,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = await supervised.add(await make_peer(inbox), make_handler())
-    expected = [str(number) for number in range(300)]
-    await queue(client, *expected)
-    await aeventually(lambda: inbox.messages)
+    claim, locked = module._claim, asyncio.Event()
     file = connection.settings_dict["NAME"]
-    locked = sqlite3.connect(file, isolation_level=None, timeout=20, check_same_thread=False)
-    await asyncio.to_thread(locked.execute, "BEGIN EXCLUSIVE")
-    await aeventually(supervised.supervisor._outbox._writing.locked)  # it waits for the database
-    assert len(inbox.sockets) == 1
-    locked.execute("ROLLBACK")
-    locked.close()
+    loop = asyncio.get_running_loop()
+
+    def lock_and_claim(*args: Any) -> Any:
+        if inbox.messages and not other.in_transaction:
+            other.execute("BEGIN EXCLUSIVE")
+            loop.call_soon_threadsafe(locked.set)
+        return claim(*args)
+
+    with closing(
+        sqlite3.connect(file, isolation_level=None, timeout=20, check_same_thread=False)
+    ) as other:
+        monkeypatch.setattr(module, "_claim", lock_and_claim)
+        client = await supervised.add(await make_peer(inbox), make_handler())
+        expected = [str(number) for number in range(300)]
+        await queue(client, *expected)
+        await aeventually(locked.is_set)
+        monkeypatch.setattr(module, "_claim", claim)
+        assert len(inbox.messages) < len(expected)
+        assert len(inbox.sockets) == 1
+        other.execute("ROLLBACK")
     await all_are("acknowledged")
     assert inbox.messages == expected
+    assert len(inbox.sockets) == 1
 
 
 async def test_a_database_that_fails_for_a_while_loses_and_doubles_nothing(
