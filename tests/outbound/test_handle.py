@@ -99,7 +99,13 @@ def test_what_can_not_be_sent_is_refused_at_once(client: WebsocketClient, settin
         client.send("☃☃☃..")
     with pytest.raises(errors.InvalidResult):
         client.send(3.5)  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidResult, match="NUL"):
+        client.send("a\0b")
+    with pytest.raises(errors.InvalidResult, match="UTF-8"):
+        client.send("\ud800")
     assert not OutboxMessage.objects.exists()
+    client.send(["\0"])
+    assert OutboxMessage.objects.get().text == r'["\u0000"]'
 
 
 @pytest.mark.django_db

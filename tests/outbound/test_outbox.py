@@ -11,11 +11,10 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 
 from tests.infrastructure.waiting import aeventually
-from tests.outbound.conftest import MakeHandler, MakePeer, Supervised, queue
+from tests.outbound.conftest import MakeHandler, MakePeer, Supervised, in_thread, queue
 from tests.outbound.inbox import Inbox
 from websockets_app.models import Client, ClientRuntime, OutboxMessage
 from websockets_app.outbound import outbox as module
@@ -265,8 +264,7 @@ async def test_each_of_several_senders_keeps_its_order(
                 handle.send(f"{name} {2 * number}")
                 handle.send(f"{name} {2 * number + 1}")
 
-    senders = [sync_to_async(send, thread_sensitive=False)(name) for name in "abc"]
-    await asyncio.gather(*senders)
+    await asyncio.gather(*(in_thread(send, name) for name in "abc"))
     await aeventually(lambda: len(inbox.messages) == 30)
     for name in "abc":
         own = [message for message in inbox.messages if str(message)[0] == name]

@@ -55,15 +55,17 @@ class NodeLayer:
         except Exception as error:
             self._complain(error)
 
-    async def nudge(self, topic: Topic) -> None:
-        """Tell every node that there is something new about `topic`."""
+    async def nudge(self, topic: Topic) -> bool:
+        """Tell every node that there is something new about `topic`; return whether that went."""
         if self._layer is None:
-            return
+            return False
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await self._layer.group_send(GROUP, {"type": NUDGE, "topic": topic.value})
         except Exception as error:
             self._complain(error)
+            return False
+        return True
 
     async def _join(self) -> None:
         assert self._layer is not None

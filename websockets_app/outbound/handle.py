@@ -15,7 +15,7 @@ from ..conf import app_settings
 from ..core.close_codes import check_may_be_sent, cut_reason
 from ..core.states import ClientState, CloseCause, Direction, NodeKind, OutboxStatus, SendAnswer
 from ..dispatch.frames import Frame, as_frame, size_of
-from ..exceptions import ClientGone, MessageTooBig
+from ..exceptions import ClientGone, InvalidResult, MessageTooBig
 from ..models import Client, ClientRuntime, OutboxMessage
 from ..node import node as nodes
 from ..node.handles import PeerHandle, refuse_in_event_loop
@@ -74,7 +74,7 @@ class WebsocketClient(PeerHandle):
         Raises `ClientGone`, `MessageTooBig` and, for what can't be sent, `InvalidResult`.
         """
         refuse_in_event_loop("asend")
-        frame = as_frame(message)
+        frame = _storable(as_frame(message))
         if size_of(frame) > app_settings.OUTBOX_MESSAGE_SIZE:
             raise MessageTooBig(
                 f"The message has {size_of(frame)} bytes, and WEBSOCKETS['OUTBOX_MESSAGE_SIZE'] "
@@ -187,6 +187,16 @@ def closes_of(client: int | OuterRef) -> QuerySet[OutboxMessage]:
     return OutboxMessage.objects.filter(
         pending | followed, client=client, close_code__isnull=False
     )
+
+
+def _storable(frame: Frame) -> Frame:
+    """Return `frame`; raise `InvalidResult` for text that not every database keeps."""
+    if isinstance(frame, str) and "\0" in frame:
+        raise InvalidResult(
+            "Text with NUL characters can't be kept in the outbox, since PostgreSQL refuses it; "
+            "send it as JSON, where it is escaped, or as bytes."
+        )
+    return frame
 
 
 def _held_here(client: WebsocketClient) -> tuple[nodes.Node, LivePeer] | None:
