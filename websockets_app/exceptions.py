@@ -77,7 +77,7 @@ class UnknownEngine(HandlerProblem):
 
 
 class InvalidResult(WebsocketsError):
-    """A callback returned something that can't be sent."""
+    """A callback returned, or code sends, something that can't be sent."""
 
 
 class MayOpenFailed(WebsocketsError):

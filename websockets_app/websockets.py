@@ -77,8 +77,9 @@ def create_websocket(
 
     Waits until the runner has connected it and its `on_open` has run; with `wait=False` returns at
     once. With a `name` it is a lasting row, which is brought back when its connection breaks, and
-    created once: a second call with the same values returns the same client. Without one it is
-    ephemeral, as in the seed: never connected again, and its row is gone when it closes.
+    created once: a second call with the same values returns the same client, and runs it again
+    where it was stopped. Without one it is ephemeral, as in the seed: never connected again, and
+    its row is gone when it closes.
     `options` are what else its row may say (`ClientOptions`).
 
     Raises, leaving nothing behind that was not there before, `HandlerProblem`, `InvalidUri`,

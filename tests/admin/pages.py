@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db.models import Model
 from django.http import HttpResponse
@@ -21,6 +23,17 @@ def act(browser: Browser, action: str, *rows: Model, **data: str) -> Any:
     keys = [str(row.pk) for row in rows]
     posted = {"action": action, "_selected_action": keys, **data}
     return browser.post(url(type(rows[0]), "changelist"), posted)
+
+
+aact = sync_to_async(act)
+
+
+async def log_in_operator() -> Browser:
+    """Return the browser of somebody who may do everything, for tests that are coroutines."""
+    user = await User.objects.acreate_superuser("admin")
+    browser = Browser()
+    await browser.aforce_login(user)
+    return browser
 
 
 def form_data(response: Any) -> dict[str, Any]:

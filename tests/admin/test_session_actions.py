@@ -7,18 +7,16 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client as Browser
 from django.utils import timezone
 
-from tests.admin.pages import act, recorded, told, url
+from tests.admin.pages import aact, act, log_in_operator, recorded, told, url
 from tests.inbound.driver import Connection
 from tests.infrastructure.waiting import aeventually
 from websockets_app.inbound.serving import get_serving, stop_serving
 from websockets_app.models import Endpoint, Event, Session
 
-aact = sync_to_async(act)
 arecorded = sync_to_async(recorded)
 
 
@@ -35,10 +33,7 @@ async def serving(transactional_db: None) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def operator(transactional_db: None) -> Browser:
-    user = await User.objects.acreate_superuser("admin")
-    opened = Browser()
-    await sync_to_async(opened.force_login)(user)
-    return opened
+    return await log_in_operator()
 
 
 async def connect() -> Connection:

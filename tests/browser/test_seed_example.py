@@ -1,4 +1,4 @@
-"""The seed's server example, from a real browser: the handler as its documentation has it."""
+"""The seed's server example, from a real browser, as the documentation has it."""
 
 from __future__ import annotations
 
@@ -8,42 +8,27 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import Demo
+from tests.infrastructure.documents import blocks
+from tests.infrastructure.processes import Server
 from tests.infrastructure.site import Site
 from tests.infrastructure.waiting import eventually
 
-# The seed's handler, in Python.
-WS_HANDLER = """
-def on_open():
-    print("Connection opened.")
-
-def on_message(message):
-    print("Message received: " + message)
-
-def on_error(error):
-    print("Error: " + error)
-
-def on_close():
-    print("Connection closed.")
-"""
+PAGE = "docs/how-to/port-from-dirigible.md"
 
 
 def test_the_seeds_endpoint_hears_what_a_browser_sends(site: Site, page: Page) -> None:
-    site.write_handler("ws_handler", WS_HANDLER)
-    site.shell(
-        "from websockets_app.dispatch.loader import resolve\n"
-        "Endpoint.objects.create(endpoint='my-endpoint', description='My Websocket',"
-        " handler=resolve('python', 'ws-handler'), access='public')"
-    )
+    _, handler = [block for block in blocks(PAGE, "The client") if block.language == "python"]
+    descriptor, _, script = blocks(PAGE, "The server")
+    folder = site.directory / "site_handlers" / "my_project"
+    folder.mkdir()
+    (folder / "ws_handler.py").write_text(handler.text)
+    (folder / "my-endpoint.websocket").write_text(descriptor.text)
+    assert "endpoint my-endpoint" in site.manage("sync_websockets").stdout
+    site.create_admin()
     server = site.start_daphne()
-    page.goto(server.http("/"))
-    page.evaluate(
-        """(url) => new Promise((resolve, reject) => {
-            window.ws = new WebSocket(url);
-            window.ws.onopen = () => { window.ws.send('hello'); resolve(); };
-            window.ws.onerror = reject;
-        })""",
-        server.ws("my-endpoint"),
-    )
+    log_in(page, server)
+    text = script.text.replace("localhost:8000", f"127.0.0.1:{server.port}")
+    page.evaluate(f"() => {{ {text} window.ws = ws; }}")
     server.wait_for_output("Connection opened.")
     server.wait_for_output("Message received: hello")
     page.evaluate("() => window.ws.close(1000, 'done')")
@@ -53,6 +38,14 @@ def test_the_seeds_endpoint_hears_what_a_browser_sends(site: Site, page: Page) -
     )
     assert (row["close_code"], row["close_cause"]) == (1000, "peer")
     assert row["origin"] == server.http("")
+
+
+def log_in(page: Page, server: Server) -> None:
+    page.goto(server.http("/admin/"))
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill("admin")
+    page.get_by_role("button", name="Log in").click()
+    page.goto(server.http("/"))
 
 
 def test_a_page_of_a_foreign_origin_is_refused(make_site: Callable[..., Site], page: Page) -> None:

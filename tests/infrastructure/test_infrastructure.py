@@ -13,6 +13,7 @@ import redis
 from playwright.sync_api import Page
 
 from tests.infrastructure.browser import chromium_or_skip
+from tests.infrastructure.npm import npm_package_or_skip
 from tests.infrastructure.ports import free_port, is_listening
 from tests.infrastructure.processes import Server
 from tests.infrastructure.waiting import aeventually, eventually
@@ -53,6 +54,18 @@ def test_without_a_browser_its_tests_are_skipped_or_in_ci_fail_and_say_how_to_ge
     monkeypatch.setenv("CI", ci)
     with pytest.raises(outcome, match="apt-get install chromium"):
         chromium_or_skip()
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_without_npm_its_tests_are_skipped_or_in_ci_fail_and_say_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="apt-get install nodejs npm"):
+        npm_package_or_skip("ws")
 
 
 async def test_an_asynchronous_test_can_follow_one_with_a_browser() -> None:

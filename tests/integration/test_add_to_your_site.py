@@ -13,7 +13,6 @@ import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from tests.infrastructure.documents import blocks
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.processes import Process, Server
 from tests.infrastructure.site import REPOSITORY
@@ -29,39 +29,7 @@ from tests.infrastructure.waiting import SCALE, eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("add-to-your-site")]
 
-FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 STAYS_ON = re.compile(r"runserver|-m daphne|run_websocket_clients")
-
-
-# The README, as a list of things to do
-
-
-@dataclass(frozen=True, kw_only=True)
-class Block:
-    language: str
-    text: str
-
-    @property
-    def commands(self) -> list[str]:
-        return re.findall(r"^\$ (.*)$", self.text, re.MULTILINE)
-
-    @property
-    def file(self) -> tuple[str, bool]:
-        """The file that the first line names, and whether the text goes at its end."""
-        found = re.match(r"# (\S+?)(, at its end)?\n", self.text)
-        assert found, f"the block names no file:\n{self.text}"
-        return found[1], bool(found[2])
-
-
-def blocks(heading: str) -> list[Block]:
-    """Return the code blocks below a heading of the README, down to the next heading."""
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    body = re.search(rf"^##+ {re.escape(heading)}\n(.*?)^##+ ", readme, re.MULTILINE | re.DOTALL)
-    assert body, f"README.md has no heading {heading!r}"
-    return [
-        Block(language=language, text=re.sub(rf"^{indent}", "", text, flags=re.MULTILINE))
-        for indent, language, text in FENCE.findall(body[1])
-    ]
 
 
 # A site that follows it
@@ -84,7 +52,7 @@ class NewSite:
 
     def follow(self, heading: str) -> None:
         """Write the files and run the commands of a part of the README, save what stays on."""
-        for block in blocks(heading):
+        for block in blocks("README.md", heading):
             if block.language == "console":
                 for command in block.commands:
                     if not STAYS_ON.search(command):
@@ -115,7 +83,7 @@ class NewSite:
         """Start, on the site's port, what a part of the README starts."""
         [command] = [
             command.replace("8000", str(self.port))
-            for block in blocks(heading)
+            for block in blocks("README.md", heading)
             for command in block.commands
             if STAYS_ON.search(command) and program in command
         ]
@@ -256,18 +224,18 @@ def new_site(tmp_path: Path, venv: Path) -> Iterator[Callable[[], NewSite]]:
         site.end()
 
 
-def add_endpoint_in_the_admin(site: NewSite) -> Operator:
+def add_endpoint_in_the_admin(site: NewSite, endpoint: str) -> Operator:
     operator = Operator(site)
     operator.submit("/admin/login/?next=/admin/", username="admin", password="secret")
     add = "/admin/websockets_app/endpoint/add/"
-    answer = operator.submit(add, endpoint="echo", handler="handlers.echo")
+    answer = operator.submit(add, endpoint=endpoint, handler="handlers.echo")
     assert "was added successfully" in answer, answer
     return operator
 
 
-def answers(operator: Operator, message: str | bytes) -> bool:
+def answers(operator: Operator, message: str | bytes, endpoint: str = "echo") -> bool:
     site = operator.site
-    uri = f"ws://127.0.0.1:{site.port}/websockets/v4/service/echo"
+    uri = f"ws://127.0.0.1:{site.port}/websockets/v4/service/{endpoint}"
     try:
         with connect(uri, origin=site.base, additional_headers=operator.headers()) as socket:
             socket.send(message)
@@ -285,7 +253,7 @@ def test_a_new_project_follows_the_readme(new_site: Callable[[], NewSite]) -> No
 
     runserver = site.start("Add it to your site", "runserver")
     runserver.wait_until_ready()
-    operator = add_endpoint_in_the_admin(site)
+    operator = add_endpoint_in_the_admin(site, "echo")
     eventually(lambda: answers(operator, "hello"))
     with pytest.raises(InvalidStatus):
         connect(f"ws://127.0.0.1:{site.port}/websockets/v4/service/echo", origin=site.base)
@@ -302,7 +270,7 @@ def test_a_new_project_follows_the_readme(new_site: Callable[[], NewSite]) -> No
 
 
 def test_so_does_one_with_its_own_ideas(new_site: Callable[[], NewSite]) -> None:
-    """No time zones, users of its own with UUIDs, its own consumers, no channel layer."""
+    """No time zones, users of its own with UUIDs, its own consumers, an endpoint in a file."""
     site = new_site()
     site.run("python manage.py startapp people")
     site.write("people/models.py", PEOPLE)
@@ -310,13 +278,19 @@ def test_so_does_one_with_its_own_ideas(new_site: Callable[[], NewSite]) -> None
     site.write("mysite/settings.py", OWN_IDEAS, at_end=True)
     site.run("python manage.py makemigrations people")
     site.follow("Add it to your site")
+    [descriptor] = [
+        block for block in blocks("README.md", "Add it to your site") if block.language == "json"
+    ]
+    site.write("handlers/echo.websocket", descriptor.text)
+    site.run("python manage.py sync_websockets")
     site.follow("A ProtocolTypeRouter of your own")
     site.run("python manage.py createsuperuser --noinput --username admin --email a@example.com")
 
     daphne = site.start("In production", "daphne")
     daphne.wait_until_ready()
-    operator = add_endpoint_in_the_admin(site)
-    eventually(lambda: answers(operator, "hello"))
+    operator = add_endpoint_in_the_admin(site, "another")
+    for endpoint in ("echo", "another"):
+        eventually(partial(answers, operator, "hello", endpoint))
     with connect(f"ws://127.0.0.1:{site.port}/news/", origin=site.base) as socket:
         assert socket.recv(timeout=5 * SCALE) == "news"
 

@@ -122,7 +122,7 @@ def test_a_database_that_goes_away_is_told_and_watching_goes_on(
     monkeypatch.setattr(screens, "drop_broken_connections", lambda: dropped.append(True))
     refreshes(2)
     _, trouble, _, heading, *_ = run("--watch")[0].splitlines()
-    assert trouble == "The database doesn't answer: server closed\\nthe connection"
+    assert trouble == "The database doesn't answer: server closed the connection"
     assert heading.startswith("NAME")
     assert dropped
 

@@ -26,7 +26,7 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.mark.django_db
 def test_health_is_status_0_and_a_missing_node_is_status_1() -> None:
     assert run() == (0, "Healthy: no node is alive, and none is asked for.\n")
-    assert run("--kind", "runner") == (1, "Unhealthy: no runner is alive.\n")
+    assert run("--kind", "runner") == (1, "Unhealthy: No runner is alive.\n")
     now = timezone.now()
     about = {"hostname": "web", "pid": 1, "started_at": now, "renewed_at": now}
     Node.objects.create(id="node", kind="runner", **about)
@@ -40,7 +40,7 @@ def test_a_program_gets_json() -> None:
     status, out = run("--json", "--kind=server", "--all")
     assert status == 1
     assert json.loads(out) == {
-        "healthy": False, "nodes": [], "problems": ["no server is alive."],
+        "healthy": False, "nodes": [], "problems": ["No server is alive."],
     }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_a_database_that_is_away_is_status_1_and_one_line(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(health, "_reports", away)
     assert run() == (
-        1, "Unhealthy: the database doesn't answer: connection refused\\nIs the server running?\n",
+        1, "Unhealthy: The database doesn't answer: connection refused Is the server running?\n",
     )  # fmt: skip
 
 

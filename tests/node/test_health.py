@@ -45,7 +45,7 @@ def test_clients_that_should_run_want_a_live_runner() -> None:
     create("server")
     found = health.examine()
     assert found.problems == (
-        "clients should run and no runner is alive: start manage.py run_websocket_clients.",
+        "Clients should run and no runner is alive: start manage.py run_websocket_clients.",
     )
     create("runner")
     assert not health.examine().problems
@@ -54,7 +54,7 @@ def test_clients_that_should_run_want_a_live_runner() -> None:
 def test_a_node_that_counts_as_alive_and_renews_no_lease_is_a_problem() -> None:
     stale = create("server", STALE)
     (problem,) = health.examine().problems
-    assert f"the server web:{stale.pid} counts as alive" in problem
+    assert f"The server web:{stale.pid} counts as alive" in problem
     assert "NODE_TTL: 10 s" in problem
 
 
@@ -68,8 +68,8 @@ def test_a_runner_that_renews_no_lease_runs_no_clients() -> None:
 def test_a_kind_that_is_asked_for_has_to_be_alive() -> None:
     create("server")
     assert not health.examine(["server"]).problems
-    assert health.examine(["runner"]).problems == ("no runner is alive.",)
-    assert health.examine(["server", "runner", "runner"]).problems == ("no runner is alive.",)
+    assert health.examine(["runner"]).problems == ("No runner is alive.",)
+    assert health.examine(["server", "runner", "runner"]).problems == ("No runner is alive.",)
 
 
 def test_who_asks_for_one_kind_hears_nothing_of_the_others() -> None:
@@ -87,7 +87,7 @@ def test_a_host_answers_for_its_own_nodes_alone() -> None:
     assert not health.examine(local=True).problems
     create("runner")
     (problem,) = health.examine(["runner"], local=True).problems
-    assert problem == "no runner is alive on this host."
+    assert problem == "No runner is alive on this host."
     create("runner", hostname=socket.gethostname())
     assert not health.examine(["runner"], local=True).problems
     create("server", STALE, hostname=socket.gethostname())

@@ -28,6 +28,7 @@ from websockets_app.core.states import Topic
 from websockets_app.models import Endpoint
 from websockets_app.models import Node as NodeRow
 from websockets_app.node import layer as layers
+from websockets_app.node import nudges
 from websockets_app.node.layer import GROUP, NUDGE, NodeLayer
 from websockets_app.node.watcher import Change, Watcher
 
@@ -256,24 +257,58 @@ async def test_a_layer_that_does_not_answer_keeps_no_node_from_renewing_its_leas
     await cast("RedisChannelLayer", node.layer._layer).close_pools()
 
 
-@pytest.mark.xdist_group("idle")
-@pytest.mark.parametrize(
-    "socket_timeout", [None, 5], ids=["as advised", "as redis-py 8 does by default"]
-)
-async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
-    listen: Listen, settings: Settings, valkey_url: str, socket_timeout: int | None
+async def test_a_layer_that_does_not_answer_holds_up_who_commits_elsewhere_only_now_and_then(
+    settings: Settings, silent_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_layer(settings, valkey_url, socket_timeout=socket_timeout)
+    monkeypatch.setattr(layers, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(nudges, "_outside", nudges._Throttle(0))
+    use_layer(settings, silent_server)
+
+    def commit_often() -> float:
+        begun = time.monotonic()
+        for _ in range(50):
+            nudges.nudge_watchers()
+        return time.monotonic() - begun
+
+    assert 0.2 < await asyncio.to_thread(commit_often) < 2.0
+
+
+async def test_a_process_without_a_node_nudges_again_after_a_while(
+    listen: Listen, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nudges, "PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(nudges, "_outside", nudges._Throttle(0))
+    port = free_port()
+    use_layer(settings, f"redis://127.0.0.1:{port}")
+    await asyncio.to_thread(nudges.nudge_watchers)
+    assert not nudges._outside.lets_through()
+    with running_valkey(port) as url:
+        use_layer(settings, url)
+        node = await listen()
+        await aeventually(lambda: node.layer.channel)
+
+        async def nudged() -> int:
+            await asyncio.to_thread(nudges.nudge_watchers)
+            return int(node.nudged)
+
+        await aeventually(nudged)
+
+
+async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
+    listen: Listen, settings: Settings, valkey_url: str
+) -> None:
+    use_layer(settings, valkey_url)
     first, second = await listen(), await listen()
+    use_layer(settings, valkey_url, socket_timeout=5)  # as redis-py 8 does by default
+    unadvised, other = await listen(), await listen()
     channel = second.layer.channel
     await asyncio.sleep(IDLE_SECONDS)
-    if socket_timeout is None:
-        assert not second.layer._failing
-        assert second.layer.channel == channel
-    else:
-        await aeventually(lambda: second.layer.channel and not second.layer._failing)
-    await first.layer.nudge(Topic.DESCRIPTORS)
-    await aeventually(lambda: second.nudged, timeout=3.0)
+    assert not second.layer._failing
+    assert second.layer.channel == channel
+    await aeventually(lambda: other.layer.channel and not other.layer._failing)
+    for sender, receiver in ((first, second), (unadvised, other)):
+        await sender.layer.nudge(Topic.DESCRIPTORS)
+        await aeventually(lambda: receiver.nudged, timeout=3.0)  # noqa: B023
 
 
 async def test_the_layer_in_memory_serves_one_process(listen: Listen, settings: Settings) -> None:

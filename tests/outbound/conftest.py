@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from django.db import connections
 from pytest_django import Settings
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from tests.infrastructure.waiting import aeventually
+from tests.outbound.certificates import Certificates, make_certificates
+from tests.outbound.inbox import Inbox
 from websockets_app.dispatch import loader
-from websockets_app.models import Client, ClientRuntime, Event
+from websockets_app.models import Client, ClientRuntime, Event, OutboxMessage
 from websockets_app.outbound.supervisor import Supervisor
+
+T = TypeVar("T")
 
 MakeHandler = Callable[..., str]
 Talk = Callable[[ServerConnection], Awaitable[None]]
@@ -54,8 +60,10 @@ async def make_peer() -> AsyncIterator[MakePeer]:
     """Start a WebSocket server that talks as it is told; return its URI."""
     servers: list[Server] = []
 
-    async def make(talk: Talk, **options: Any) -> str:
-        servers.append(await serve(talk, "127.0.0.1", 0, **options))
+    async def make(talk: Talk, port: int = 0, **options: Any) -> str:
+        if isinstance(talk, Inbox):
+            options["process_request"] = talk.prepare
+        servers.append(await serve(talk, "127.0.0.1", port, **options))
         port = next(iter(servers[-1].sockets)).getsockname()[1]
         scheme = "wss" if options.get("ssl") else "ws"
         return f"{scheme}://127.0.0.1:{port}/"
@@ -64,6 +72,50 @@ async def make_peer() -> AsyncIterator[MakePeer]:
     for server in servers:
         server.close()
         await server.wait_closed()
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+class Guests:
+    """A peer's side: who is connected now, how many ever were, and what they said."""
+
+    def __init__(self) -> None:
+        self.now: list[ServerConnection] = []
+        self.ever = 0
+        self.said: list[str | bytes] = []
+
+    async def __call__(self, socket: ServerConnection) -> None:
+        self.now.append(socket)
+        self.ever += 1
+        async for message in socket:
+            self.said.append(message)
+        self.now.remove(socket)
+
+
+async def in_thread(function: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Call a function of code that has no event loop, in a thread of its own."""
+
+    def work() -> T:
+        try:
+            return function(*args, **options)
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(work)
+
+
+async def queue(client: Client, *texts: str) -> None:
+    """Queue many at once, as one transaction does."""
+    rows = [OutboxMessage(client=client, text=text) for text in texts]
+    await OutboxMessage.objects.abulk_create(rows)
 
 
 class Supervised:

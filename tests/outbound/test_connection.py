@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from typing import Any
 
@@ -304,3 +305,29 @@ async def test_messages_are_recorded_as_the_row_says(
         return row is not None and (row.messages_in, row.messages_out) == (1, 1)
 
     await aeventually(counted)
+
+
+async def test_a_flood_of_messages_leaves_others_their_turns(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    async def flood(socket: ServerConnection) -> None:
+        for number in range(200):
+            await socket.send(str(number))
+        await socket.wait_closed()
+
+    turns, heard = itertools.count(), []
+
+    async def others() -> None:
+        while len(heard) < 200:
+            next(turns)
+            await asyncio.sleep(0)
+
+    async def on_message(message: str) -> None:
+        heard.append(next(turns))
+
+    busy = asyncio.create_task(others())
+    await supervised.add(await make_peer(flood), make_handler(on_message=on_message))
+    async with asyncio.timeout(5 * SCALE):
+        await busy
+    between = sum(later > earlier + 1 for earlier, later in itertools.pairwise(heard))
+    assert between >= 150  # nearly each message was followed by somebody else's turn

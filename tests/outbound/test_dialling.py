@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
 from tests.infrastructure.waiting import aeventually
-from tests.outbound.certificates import Certificates, make_certificates
+from tests.outbound.certificates import Certificates
 from tests.outbound.conftest import MakeHandler, MakePeer
 from websockets_app.models import Client
 from websockets_app.outbound.config import ClientConfig, prepare
@@ -28,11 +28,6 @@ async def dialler() -> AsyncIterator[Dialler]:
     made = Dialler(asyncio.get_running_loop())
     yield made
     made.stop()
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def config_of(uri: str, make_handler: MakeHandler, **fields: Any) -> ClientConfig:

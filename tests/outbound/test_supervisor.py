@@ -5,26 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from websockets.asyncio.server import ServerConnection
 
 from tests.infrastructure.waiting import aeventually
-from tests.outbound.conftest import MakeHandler, MakePeer, Supervised
+from tests.outbound.conftest import Guests, MakeHandler, MakePeer, Supervised
 from websockets_app.models import Client, ClientRuntime
 from websockets_app.outbound.connection import Connection
-
-
-class Guests:
-    """A peer's side: who is connected now, and how many ever were."""
-
-    def __init__(self) -> None:
-        self.now: list[ServerConnection] = []
-        self.ever = 0
-
-    async def __call__(self, socket: ServerConnection) -> None:
-        self.now.append(socket)
-        self.ever += 1
-        await socket.wait_closed()
-        self.now.remove(socket)
 
 
 async def test_a_deleted_client_is_closed_with_1000(

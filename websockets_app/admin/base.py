@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.formats import date_format
+from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -46,6 +47,13 @@ EVENTS_SHOWN: Final = 100
 NAMES_TOLD: Final = 20
 
 
+class Tool(NamedTuple):
+    """A button on a row's page, which runs an action of the list for that row."""
+
+    action: str
+    label: str | Promise
+
+
 class WebsocketsAdmin(ModelAdmin[ModelT]):
     """A page of ours: its look, and the events of the row that it shows."""
 
@@ -64,16 +72,37 @@ class WebsocketsAdmin(ModelAdmin[ModelT]):
         """Return the query by which the list of events shows all of `obj`."""
         return {}
 
+    def note_of(self, obj: ModelT) -> str:
+        """Return what has to be known before anything is done with `obj`: it stands on top."""
+        return ""
+
+    def tools_of(self, obj: ModelT) -> Iterable[Tool]:
+        """Return the actions that can be run from the page of `obj` too."""
+        return ()
+
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         obj = kwargs.get("obj")
-        if obj is not None and (query := self.events_query(obj)):
+        if obj is not None:
+            allowed = self.get_actions(request)
             context |= {
-                "websockets_events": list(self.events_of(obj)),
-                "websockets_events_url": changelist_url(Event, query),
+                "websockets_note": self.note_of(obj),
+                "websockets_tools": [
+                    tool for tool in self.tools_of(obj) if tool.action in allowed
+                ],
             }
+            context |= self._events_context(obj)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _events_context(self, obj: ModelT) -> dict[str, Any]:
+        query = self.events_query(obj)
+        if not query:
+            return {}
+        return {
+            "websockets_events": list(self.events_of(obj)),
+            "websockets_events_url": changelist_url(Event, query),
+        }
 
     def record_change(
         self, request: HttpRequest, rows: Sequence[ModelT], message: str | list[Any]

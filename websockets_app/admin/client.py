@@ -6,39 +6,54 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db import router, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import ClientState, Desired, NodeKind, NodeState
+from ..core.states import ClientState, Desired, OutboxStatus
+from ..exceptions import MessageTooBig
 from ..models import Client, ClientRuntime, Event, Node, OutboxMessage
 from ..models.client import ClientQuerySet
+from ..models.outbox import OutboxQuerySet
+from ..node.health import nobody_runs_them
 from ..outbound.config import problem_of
 from ..outbound.credentials import redacted
-from .base import EVENTS_SHOWN, badge, cut, exact_time, shown_problem
+from ..outbound.handle import WebsocketClient
+from .base import EVENTS_SHOWN, Tool, badge, cut, exact_time, shown_problem
 from .descriptor import DescriptorAdmin
+from .filters import OwnerFilter
+from .outbox import backlog_of
+from .sending import SendingAdmin
 
 
 @admin.register(Client)
-class ClientAdmin(DescriptorAdmin[Client]):
-    """Clients can be run and stopped; what their runner knows is shown."""
+class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
+    """Clients can be run, stopped and written to; what their runner knows is shown."""
 
     list_display = (
-        "name",
+        "shown_name",
         "redacted_uri",
         "desired",
         "state",
         "reason",
         "problem",
     )
-    list_filter = ("desired", "runtime__state", "handler")
+    list_filter = ("desired", "runtime__state", "ephemeral", OwnerFilter, "handler")
     list_select_related = ("runtime",)
     search_fields = ("name", "handler", "description")
-    actions = ("run", "stop")
-    readonly_fields = ("runtime_table", "problem", "created_at", "updated_at")
+    actions = ("run", "stop", "close_connection", "send_text")
+    readonly_fields = (
+        "ephemeral",
+        "runtime_table",
+        "backlog",
+        "problem",
+        "created_at",
+        "updated_at",
+    )
     fieldsets = (
         (None, {"fields": ("name", "uri", "handler", "engine", "desired", "description")}),
         (_("Handshake"), {"fields": ("headers", "subprotocols", "origin")}),
@@ -50,6 +65,7 @@ class ClientAdmin(DescriptorAdmin[Client]):
             },
         ),
         (_("Behaviour"), {"fields": ("on_handler_error", "record_messages")}),
+        (_("Outbox"), {"fields": ("on_uncertain", "message_ttl")}),
         (
             _("Reconnecting"),
             {
@@ -80,11 +96,12 @@ class ClientAdmin(DescriptorAdmin[Client]):
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
             return fieldsets
-        now = (_("Now"), {"fields": ("runtime_table", "problem")})
+        told = ("runtime_table", "backlog", "problem")
+        now = (_("Now"), {"fields": ("ephemeral", *told) if obj.ephemeral else told})
         history = (_("History"), {"fields": ("created_at", "updated_at"), "classes": ["collapse"]})
         return (fieldsets[0], now, *fieldsets[1:], history)
 
-    def get_deleted_objects(
+    def found_to_delete(
         self, objs: Sequence[Client] | QuerySet[Client], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Count what goes with clients: listing a long outbox would take longer than deleting it.
@@ -104,13 +121,27 @@ class ClientAdmin(DescriptorAdmin[Client]):
     def events_query(self, obj: Client) -> Mapping[str, str]:
         return {"client_id": str(obj.pk)}
 
+    def tools_of(self, obj: Client) -> Iterable[Tool]:
+        yield Tool("send_text", _("Send text"))
+        if obj.desired == Desired.RUN:
+            yield Tool("close_connection", _("Close the connection"))
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        return self.has_change_permission(request)
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if request.method == "GET" and _nobody_runs_them():
+        if request.method == "GET" and nobody_runs_them():
             text = gettext("No runner is alive: start manage.py run_websocket_clients.")
             self.message_user(request, text, messages.WARNING)
         return super().changelist_view(request, extra_context)
+
+    @admin.display(description=_("name"), ordering="name")
+    def shown_name(self, obj: Client) -> str:
+        if not obj.ephemeral:
+            return self.with_file(obj, obj.name)
+        return format_html("{} {}", cut(obj.name, 20), badge("ephemeral", _("ephemeral")))
 
     @admin.display(description=_("URI"), ordering="uri")
     def redacted_uri(self, obj: Client) -> str:
@@ -145,19 +176,82 @@ class ClientAdmin(DescriptorAdmin[Client]):
         }
         return render_to_string("admin/websockets_app/client/runtime.html", context)
 
+    @admin.display(description=_("outbox"))
+    def backlog(self, obj: Client) -> str:
+        return backlog_of(obj)
+
     @admin.action(permissions=["change"], description=_("Run selected clients"))
     def run(self, request: HttpRequest, queryset: ClientQuerySet) -> None:
-        done, idle = gettext("To run"), gettext("Nothing to change")
+        closing = list(queryset.filter(Exists(_queued_closes())))
+        done, idle = gettext("To run"), gettext("Was to run already")
         self.turn(
             request, queryset, ClientQuerySet.run, "desired", Desired.RUN, done=done, idle=idle
         )
+        self.record_change(request, closing, gettext("Gave its queued close up."))
+        self.tell(request, gettext("Its queued close is given up"), closing, messages.INFO)
 
     @admin.action(permissions=["change"], description=_("Stop selected clients"))
     def stop(self, request: HttpRequest, queryset: ClientQuerySet) -> None:
-        done, idle = gettext("To stop"), gettext("Nothing to change")
+        done, idle = gettext("To stop"), gettext("Was to stop already")
         self.turn(
             request, queryset, ClientQuerySet.stop, "desired", Desired.STOP, done=done, idle=idle
         )
+
+    @admin.action(
+        permissions=["change"],
+        description=_("Close and reconnect selected clients (ephemeral ones end)"),
+    )
+    def close_connection(self, request: HttpRequest, queryset: ClientQuerySet) -> None:
+        rows = list(queryset)
+        running = [row for row in rows if row.desired == Desired.RUN]
+        chosen = Client.objects.filter(pk__in=[row.pk for row in running])
+        with transaction.atomic(using=chosen.db):
+            chosen.reconnect()
+            self.record_change(request, running, gettext("Closed the connection."))
+        lasting = [row for row in running if not row.ephemeral]
+        ending = [row for row in running if row.ephemeral]
+        self.tell(request, gettext("To close and connect again"), lasting, messages.SUCCESS)
+        self.tell(request, gettext("To close and end"), ending, messages.SUCCESS)
+        idle = [row for row in rows if row not in running]
+        self.tell(request, gettext("Nothing to close: not to run"), idle, messages.INFO)
+
+    def whereto(self, number: int) -> str:
+        return (
+            ngettext(
+                "The text waits in the outbox of %d client until it is open:",
+                "The text waits in the outbox of each of %d clients until it is open:",
+                number,
+            )
+            % number
+        )
+
+    def deliver(self, request: HttpRequest, queryset: QuerySet[Client], text: str) -> None:
+        rows = list(queryset)
+        try:
+            with transaction.atomic(using=router.db_for_write(OutboxMessage)):
+                there = _kept_from_going(rows)
+                for row in there:
+                    WebsocketClient.of(row).send(text)
+                length = gettext("Queued a text of %d characters.") % len(text)
+                self.record_change(request, there, length)
+        except MessageTooBig as problem:
+            self.message_user(request, str(problem), messages.ERROR)
+            return
+        self.tell(request, gettext("Queued for"), there, messages.SUCCESS)
+        gone = [row for row in rows if row not in there]
+        self.tell(request, gettext("Have ended"), gone, messages.WARNING)
+
+
+def _kept_from_going(rows: Sequence[Client]) -> list[Client]:
+    """Return those of `rows` that haven't ended; in this transaction, nobody deletes them."""
+    there = Client.objects.filter(pk__in=[row.pk for row in rows]).order_by("pk")
+    keys = set(there.select_for_update().values_list("pk", flat=True))
+    return [row for row in rows if row.pk in keys and _runtime(row).ended_at is None]
+
+
+def _queued_closes() -> OutboxQuerySet:
+    closes = OutboxMessage.objects.filter(client=OuterRef("pk"), close_code__isnull=False)
+    return closes.filter(status=OutboxStatus.QUEUED)
 
 
 def _runtime(obj: Client) -> ClientRuntime:
@@ -168,8 +262,3 @@ def _runtime(obj: Client) -> ClientRuntime:
 
 def _badge(runtime: ClientRuntime) -> str:
     return badge(runtime.state, runtime.get_state_display())
-
-
-def _nobody_runs_them() -> bool:
-    runners = Node.objects.filter(kind=NodeKind.RUNNER, state=NodeState.ALIVE)
-    return Client.objects.desired_to_run().exists() and not runners.exists()

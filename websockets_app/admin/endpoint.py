@@ -23,8 +23,8 @@ from .base import (
     changelist_url,
     shown_problem,
 )
-from .descriptor import DescriptorAdmin
-from .filters import OPEN
+from .descriptor import DescriptorAdmin, is_of_a_file
+from .filters import OPEN, OwnerFilter
 from .last_event import last_event
 
 
@@ -36,6 +36,15 @@ class EndpointGroupInline(TabularInline[EndpointGroup, Endpoint]):
     verbose_name = _("group")
     verbose_name_plural = _("Groups: only members of one of these may enter")
 
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not is_of_a_file(obj) and super().has_add_permission(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not is_of_a_file(obj) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not is_of_a_file(obj) and super().has_delete_permission(request, obj)
+
 
 @admin.register(Endpoint)
 class EndpointAdmin(DescriptorAdmin[Endpoint]):
@@ -43,7 +52,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
 
     inlines = (EndpointGroupInline,)
     list_display = (
-        "endpoint",
+        "shown_endpoint",
         "handler_and_problem",
         "access",
         "enabled",
@@ -51,7 +60,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
         last_event,
         "url",
     )
-    list_filter = ("enabled", "access", "handler")
+    list_filter = ("enabled", "access", OwnerFilter, "handler")
     search_fields = ("endpoint", "handler", "description")
     actions = ("enable", "disable")
     about_now: ClassVar[tuple[str, ...]] = ("url", "problem", "sessions_open", "shadows")
@@ -98,6 +107,10 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
 
     def events_query(self, obj: Endpoint) -> Mapping[str, str]:
         return {"endpoint_id": str(obj.pk)}
+
+    @admin.display(description=_("endpoint"), ordering="endpoint")
+    def shown_endpoint(self, obj: Endpoint) -> str:
+        return self.with_file(obj, obj.endpoint)
 
     @admin.display(description=_("open"), ordering="open_sessions")
     def sessions_open(self, obj: Endpoint) -> str:

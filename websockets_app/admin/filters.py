@@ -1,4 +1,4 @@
-"""Filters of history: by endpoints and nodes that may be deleted, and by whether it goes on."""
+"""Filters: by rows that may be deleted, by whether a session goes on, and by who owns a row."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import NodeState
-from ..models import Endpoint, Node, Session
+from ..models import Client, Endpoint, Node, OutboxMessage, Session
+from ..models.descriptor import Descriptor
 
 OPEN: Final = "open"
 CLOSED: Final = "closed"
 DELETED: Final = "deleted"
+FILE: Final = "file"
+PEOPLE: Final = "people"
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -49,8 +52,16 @@ class EndpointFilter(admin.SimpleListFilter):
         return queryset.filter(endpoint=int(value)) if value.isdecimal() else queryset
 
 
-class NodeFilter(admin.SimpleListFilter):
-    """Offers the living nodes; a link may name any other."""
+class LinkedFilter(admin.SimpleListFilter):
+    """Offers some of the rows that others belong to; a link may name any other."""
+
+    def has_output(self) -> bool:
+        # A filter without choices would be dropped, and its parameter refused.
+        return True
+
+
+class NodeFilter(LinkedFilter):
+    """The sessions of one node; offers the living ones."""
 
     title = _("node")
     parameter_name = "node"
@@ -58,9 +69,39 @@ class NodeFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
         return [(node.pk, str(node)) for node in Node.objects.filter(state=NodeState.ALIVE)]
 
-    def has_output(self) -> bool:
-        # A filter without choices would be dropped, and its parameter refused.
-        return True
-
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
         return queryset.filter(node=self.value()) if self.value() else queryset
+
+
+class ClientFilter(LinkedFilter):
+    """The messages of one client; offers the lasting ones."""
+
+    title = _("client")
+    parameter_name = "client"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        lasting = Client.objects.filter(ephemeral=False).order_by("name")
+        return [(str(key), name) for key, name in lasting.values_list("pk", "name")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[OutboxMessage]
+    ) -> QuerySet[OutboxMessage]:
+        value = self.value() or ""
+        return queryset.filter(client=int(value)) if value.isdecimal() else queryset
+
+
+class OwnerFilter(admin.SimpleListFilter):
+    """The rows that files own, or that people do."""
+
+    title = _("owner")
+    parameter_name = "owner"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(FILE, _("a file")), (PEOPLE, _("people"))]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Descriptor]
+    ) -> QuerySet[Descriptor]:
+        if self.value() == FILE:
+            return queryset.exclude(source="")
+        return queryset.filter(source="") if self.value() == PEOPLE else queryset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from ..conf import app_settings
@@ -50,8 +50,6 @@ class DescriptorForm(ModelForm):
         if "handler" in self.fields:
             self.fields["handler"].widget = HandlerInput()
         for name, field in self.fields.items():
-            # The admin shows help as HTML, which takes <slug:room> for a tag.
-            field.help_text = escape(field.help_text)
             if isinstance(field, forms.JSONField):
                 field.widget = AdminTextareaWidget(attrs={"rows": 2, "spellcheck": "false"})
             elif name in WIDE:

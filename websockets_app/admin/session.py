@@ -5,40 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.utils.translation import gettext
+from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, SendAnswer
 from ..inbound.handle import WebsocketSession
 from ..models import Endpoint, Event, Node, Session
-from .base import EVENTS_SHOWN, ReadOnlyAdmin, badge, exact_time
+from .base import EVENTS_SHOWN, ReadOnlyAdmin, Tool, badge, exact_time
 from .filters import CLOSED, OPEN, EndpointFilter, NodeFilter, StateFilter
 from .links import link_if_there
+from .sending import SendingAdmin
 
 CLOSE: Final = _("Close")
 REACHED: Final = {SendAnswer.WRITTEN, SendAnswer.FORWARDED}
 
 
-class TextForm(forms.Form):
-    """What is to be sent to the chosen sessions."""
-
-    text = forms.CharField(label=_("Text"), strip=False, widget=AdminTextareaWidget)
-
-
 @admin.register(Session)
-class SessionAdmin(ReadOnlyAdmin[Session]):
+class SessionAdmin(SendingAdmin[Session], ReadOnlyAdmin[Session]):
     """Sessions are never edited, but those of this process can be closed and written to."""
 
-    change_form_template = "admin/websockets_app/session/change_form.html"
-    send_text_template = "admin/websockets_app/session/send_text.html"
     list_display = (
         "short_id",
         "state",
@@ -108,11 +97,10 @@ class SessionAdmin(ReadOnlyAdmin[Session]):
     def events_query(self, obj: Session) -> Mapping[str, str]:
         return {"peer": obj.pk}
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        context["has_close_permission"] = self.has_close_permission(request)
-        return super().render_change_form(request, context, *args, **kwargs)
+    def tools_of(self, obj: Session) -> Iterable[Tool]:
+        if obj.is_open:
+            yield Tool("send_text", _("Send text"))
+            yield Tool("close", _("Close session"))
 
     @admin.display(description=_("session"))
     def short_id(self, obj: Session) -> str:
@@ -154,20 +142,22 @@ class SessionAdmin(ReadOnlyAdmin[Session]):
         closed = self._each(request, queryset, close, gettext("Closed"))
         self.record_change(request, closed, gettext("Closed the session."))
 
-    @admin.action(permissions=["send"], description=_("Send text to selected sessions"))
-    def send_text(
-        self, request: HttpRequest, queryset: QuerySet[Session]
-    ) -> TemplateResponse | None:
-        form = TextForm(request.POST if "text" in request.POST else None)
-        if not form.is_valid():
-            return self._ask_for_text(request, queryset, form)
-        text = form.cleaned_data["text"]
+    def whereto(self, number: int) -> str:
+        return (
+            ngettext(
+                "The text goes to %d session, if this process holds it:",
+                "The text goes to those of %d sessions that this process holds:",
+                number,
+            )
+            % number
+        )
+
+    def deliver(self, request: HttpRequest, queryset: QuerySet[Session], text: str) -> None:
         sent = self._each(
             request, queryset, lambda session: session.send_text(text), gettext("Sent to")
         )
         length = gettext("Sent a text of %d characters.") % len(text)
         self.record_change(request, sent, length)
-        return None
 
     def _each(
         self,
@@ -194,17 +184,3 @@ class SessionAdmin(ReadOnlyAdmin[Session]):
         self.tell(request, gettext("Not held by this process"), elsewhere, messages.WARNING)
         self.tell(request, gettext("Didn't answer in time"), silent, messages.ERROR)
         return reached
-
-    def _ask_for_text(
-        self, request: HttpRequest, queryset: QuerySet[Session], form: TextForm
-    ) -> TemplateResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Send text"),
-            "opts": self.opts,
-            "media": self.media + form.media,
-            "form": form,
-            "sessions": queryset,
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
-        }
-        return TemplateResponse(request, self.send_text_template, context)

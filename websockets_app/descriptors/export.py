@@ -50,6 +50,22 @@ class Target:
     def values(self) -> dict[str, Any]:
         return self.kind.values_of(self.row)
 
+    @property
+    def owns(self) -> bool:
+        """Whether the file owns the row."""
+        return (self.row.source_root, self.row.source) == (self.place.root, self.place.source)
+
+    def differing(self, document: Document) -> dict[str, Any]:
+        """Return what is to change in the file, with the values of the row."""
+        values = self.values
+        differing = {name: values[name] for name in document.differing(values)}
+        switch = self.kind.switch
+        # Its own file leaves a switch to operators; a copy has to say how they turned it.
+        is_left_open = switch not in document.values and not self.owns
+        if is_left_open and values[switch] != self.kind.fields[switch].get_default():
+            differing[switch] = values[switch]
+        return differing
+
 
 def write_back(names: Names, options: Options) -> Report:
     """Write each row that a file owns into that file, where it says something else."""
@@ -122,7 +138,7 @@ def _write_back(
 def _write_into(target: Target, options: Options, report: Report) -> None:
     try:
         document = _document(target)
-        differs = document is not None and bool(document.differing(target.values))
+        differs = document is not None and bool(target.differing(document))
     except InvalidDescriptorFile:
         document, differs = None, True
     if differs and not options.force:
@@ -142,16 +158,15 @@ def _document(target: Target) -> Document | None:
 
 def _write(target: Target, document: Document | None, options: Options, report: Report) -> bool:
     """Write the file unless it says the same already; return whether it now does."""
-    file, values = target.place.file, target.values
-    new = values if document is None else document.differing(values)
+    file = target.place.file
+    new = target.values if document is None else target.differing(document)
     if not new:
         report.add(Verb.UNCHANGED, file)
         return True
-    fresh = {name: values[name] for name in new}
-    if target.kind is CLIENTS and (secrets := find_secrets(fresh)):
+    if target.kind is CLIENTS and (secrets := find_secrets(new)):
         report.add(Verb.BAD, file, "; ".join(secrets))
         return False
-    given = _fresh(target) if document is None else _merged(target, document)
+    given = _fresh(target) if document is None else {**document.given, **new}
     try:
         if not options.dry_run:
             files.replace(target.place.path, files.render(given))
@@ -173,17 +188,7 @@ def _fresh(target: Target) -> dict[str, Any]:
     }
 
 
-def _merged(target: Target, document: Document) -> dict[str, Any]:
-    """Return the file's own keys as they are written, with what has changed."""
-    values = target.values
-    changed = {
-        name: values[name] for name in target.kind.fields if name in document.differing(values)
-    }
-    return {**document.given, **changed}
-
-
 def _hand_over(target: Target) -> None:
-    row, place = target.row, target.place
-    if (row.source_root, row.source) != (place.root, place.source):
-        row.source_root, row.source = place.root, place.source
-        row.save(update_fields=["source_root", "source"])
+    if not target.owns:
+        target.row.source_root, target.row.source = target.place.root, target.place.source
+        target.row.save(update_fields=["source_root", "source"])

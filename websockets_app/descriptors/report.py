@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
+
+from ..core.text import tame
+
+_LENGTH: Final = 2000
 
 
 class Verb(StrEnum):
@@ -16,7 +21,6 @@ class Verb(StrEnum):
     GONE = "gone"
     DELETED = "deleted"
     WRITTEN = "written"
-    OWNED = "owned"
     BAD = "bad"
 
 
@@ -30,7 +34,8 @@ class Line:
 
     def __str__(self) -> str:
         told = f"{self.verb}: {self.file}"
-        return f"{told}: {self.text}" if self.text else told
+        # What files and rows say must not begin a line of its own, nor steer a terminal.
+        return tame(f"{told}: {self.text}" if self.text else told, _LENGTH)
 
 
 @dataclass(kw_only=True)

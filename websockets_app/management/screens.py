@@ -15,8 +15,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import Error
 from django.utils import timezone
 
-from ..core.text import tame
 from ..database import drop_broken_connections
+from ..node.health import no_answer
 from ..outbound.report import Report, shown_time
 
 CLEAR: Final = "\x1b[H\x1b[2J"
@@ -99,11 +99,6 @@ def watch(look: Callable[[], Report], surface: Surface, every: float) -> None:
     except BrokenPipeError:
         # Python flushes once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def no_answer(error: Error) -> str:
-    """Return what to tell of a database that is away, on one line."""
-    return f"The database doesn't answer: {tame(str(error))}"
 
 
 def _refresh(look: Callable[[], Report], surface: Surface) -> None:

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='client',
             name='on_uncertain',
-            field=models.CharField(choices=[('hold', 'hold: sent at most once'), ('resend', 'resend: sent at least once')], default='hold', help_text="Only the peer can make it exactly once, by the message's id.", max_length=6, verbose_name='when nobody knows whether a message arrived'),
+            field=models.CharField(choices=[('hold', 'hold: sent at most once'), ('resend', 'resend: sent at least once')], default='hold', help_text='Only the peer can make it exactly once, by an id in the message.', max_length=6, verbose_name='when nobody knows whether a message arrived'),
         ),
         migrations.AddField(
             model_name='client',

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import Count, F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
@@ -32,8 +33,14 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
         return wanted.filter(name__in=names) if names else wanted
 
     def run(self) -> int:
-        """Want these clients connected; return how many were stopped."""
-        return self.exclude(desired=Desired.RUN).update(desired=Desired.RUN)
+        """Want these clients connected, whatever close is queued; return how many were stopped."""
+        from .outbox import OutboxMessage  # which imports this module
+
+        sent = OutboxMessage.objects.using(self.db).filter(client__in=self.values("pk"))
+        closes = sent.filter(close_code__isnull=False)
+        with transaction.atomic(using=self.db):
+            closes.discard(timezone.now(), "it is wanted open again")
+            return self.exclude(desired=Desired.RUN).update(desired=Desired.RUN)
 
     def stop(self) -> int:
         """Want these clients closed; return how many were to run."""
@@ -141,7 +148,7 @@ class Client(Descriptor):
         max_length=6,
         choices=choices.ON_UNCERTAIN,
         default=OnUncertain.HOLD.value,
-        help_text=_("Only the peer can make it exactly once, by the message's id."),
+        help_text=_("Only the peer can make it exactly once, by an id in the message."),
     )
     message_ttl = models.FloatField(
         _("messages expire after"),

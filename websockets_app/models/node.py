@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -68,15 +67,6 @@ class NodeQuerySet(models.QuerySet["Node"]):
         return self.annotate(
             open_sessions=_number(open_here, "node"), held_clients=_number(held_here, "holder")
         )
-
-    def freshest(self, kind: NodeKind) -> timedelta | None:
-        """Return how long ago a living node of `kind` last renewed its lease; None without any.
-
-        Both times are the database's.
-        """
-        living = self.filter(kind=kind, state=NodeState.ALIVE).annotate(now=Now())
-        latest = living.order_by("-renewed_at").values_list("now", "renewed_at").first()
-        return None if latest is None else latest[0] - latest[1]
 
     def beats(self) -> dict[str, int]:
         """Return how often each living node's lease was renewed."""

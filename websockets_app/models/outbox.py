@@ -8,13 +8,13 @@ loses nothing, since what is looked for is the status and never "what came after
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from django.db import models, transaction
 from django.db.models import Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Length
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import OnUncertain, OutboxStatus, outbox_statuses_before
@@ -22,11 +22,16 @@ from ..signals import outbox_filled
 from . import choices
 from .client import Client
 
-MOST_ATTEMPTS: Final = 5
-"""So many connections may break on one message before it is given up."""
+MOST_ATTEMPTS: Final = 10
+"""So many connections may break with one message in front before it is given up."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""So much is claimed at a time, or one message that is larger."""
+UNSETTLED: Final = (OutboxStatus.QUEUED, OutboxStatus.CLAIMED, OutboxStatus.WRITTEN)
+"""What a message is before anybody can say what became of it."""
 UNSURE: Final = (
     "it may have arrived: the connection broke, or its runner ended, before a pong came"
 )
+GIVEN_UP: Final = f"{MOST_ATTEMPTS} connections broke while it was the first on its way"
 
 
 class Claimed(NamedTuple):
@@ -60,29 +65,39 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
         return set(clients.values_list("pk", flat=True))
 
     def closing_of(self, client_ids: Collection[int]) -> set[int]:
-        """Return those of `client_ids` whose oldest queued message is a close."""
-        queued = self.filter(client=OuterRef("pk"), status=OutboxStatus.QUEUED).order_by("id")
+        """Return those of `client_ids` for whom a close is queued, and nothing else before it."""
+        unsent = self.filter(client=OuterRef("pk"), status__in=UNSETTLED).order_by("id")
         clients = Client.objects.filter(pk__in=client_ids).annotate(
-            next_close=Subquery(queued.values("close_code")[:1])
+            next_close=Subquery(unsent.values("close_code")[:1])
         )
         return set(clients.filter(next_close__isnull=False).values_list("pk", flat=True))
 
     def claim(self, client_id: int, epoch: int, most: int, now: datetime) -> list[Claimed]:
-        """Claim the oldest messages of a client, `most` of them, as far as they haven't expired.
+        """Claim the oldest messages of a client, `most` of them or `MOST_BYTES`.
 
         Nothing is claimed beyond a close. The caller holds the lock of the client's lease.
         """
-        queued = self.filter(client_id=client_id, status=OutboxStatus.QUEUED).order_by("id")
-        oldest = list(queued.values_list("expires_at", *Claimed._fields)[:most])
-        late = {row[1] for row in oldest if row[0] is not None and row[0] <= now}
-        if late:
-            self.filter(pk__in=late).expire(now)
-        claimed = _up_to_a_close([Claimed(*row[1:]) for row in oldest if row[1] not in late])
-        if claimed:
-            self.filter(pk__in=[message.id for message in claimed])._move(
-                OutboxStatus.CLAIMED, epoch=epoch, claimed_at=now, attempts=F("attempts") + 1
-            )
-        return claimed
+        of_client = self.filter(client_id=client_id)
+        of_client.expire(now)
+        queued = of_client.filter(status=OutboxStatus.QUEUED).order_by("id")
+        size = Coalesce(Length("text"), 0) + Coalesce(Length("binary"), 0)
+        ids = _as_many_as_fit(queued.values_list("id", size, "close_code")[:most])
+        if not ids:
+            return []
+        self.filter(pk__in=ids)._move(
+            OutboxStatus.CLAIMED, epoch=epoch, claimed_at=now, attempts=F("attempts") + 1
+        )
+        # Read after the write: whoever discarded one in between was faster.
+        claimed = self._of(ids, epoch).filter(status=OutboxStatus.CLAIMED).order_by("id")
+        return [Claimed(*row) for row in claimed.values_list(*Claimed._fields)]
+
+    def claim_close(self, client_id: int, epoch: int, now: datetime) -> Claimed | None:
+        """Claim a close, if nothing is left before it. The caller holds the lease's lock."""
+        unsent = self.filter(client_id=client_id, status__in=UNSETTLED).order_by("id")
+        if unsent.values_list("close_code", flat=True).first() is None:
+            return None
+        claimed = self.claim(client_id, epoch, 1, now)
+        return claimed[0] if claimed else None
 
     def written(self, ids: Sequence[int], epoch: int, at: datetime) -> int:
         """Note that messages were handed to the socket."""
@@ -115,18 +130,13 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
 
         Returns how many are uncertain now, or were given up.
         """
-        open_ = self.filter(
+        on_the_way = self.filter(
             client_id=client_id, status__in=(OutboxStatus.CLAIMED, OutboxStatus.WRITTEN)
         )
-        open_.filter(close_code__isnull=False)._requeue()  # to close twice does no harm
+        on_the_way.filter(close_code__isnull=False)._requeue()  # to close twice does no harm
         if on_uncertain == OnUncertain.HOLD:
-            return open_._move(OutboxStatus.UNCERTAIN, ended_at=at, reason=UNSURE)
-        reason = f"{MOST_ATTEMPTS} connections broke while it was on its way"
-        dead = open_.filter(attempts__gte=MOST_ATTEMPTS)._move(
-            OutboxStatus.DEAD, ended_at=at, reason=reason
-        )
-        open_._requeue(reason="sent again: the connection broke before a pong came")
-        return dead
+            return on_the_way._move(OutboxStatus.UNCERTAIN, ended_at=at, reason=UNSURE)
+        return on_the_way._send_again(at)
 
     def expire(self, now: datetime) -> int:
         """End what has waited for longer than it may."""
@@ -137,13 +147,21 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
 
     # A person's
 
+    def resendable(self) -> OutboxQuerySet:
+        """Return what `resend()` queues: no close, which was about a connection that is gone."""
+        again = (OutboxStatus.UNCERTAIN, OutboxStatus.EXPIRED, OutboxStatus.DEAD)
+        return self.filter(status__in=again, close_code__isnull=True)
+
+    def discardable(self) -> OutboxQuerySet:
+        """Return what `discard()` gives up."""
+        return self.filter(status__in=(OutboxStatus.QUEUED, OutboxStatus.UNCERTAIN))
+
     def resend(self) -> int:
         """Queue what is uncertain, expired or dead again, before what is younger; return how many.
 
         It doesn't expire any more. The peer may get an uncertain message twice.
         """
-        again = (OutboxStatus.UNCERTAIN, OutboxStatus.EXPIRED, OutboxStatus.DEAD)
-        queued = self.filter(status__in=again)._requeue(
+        queued = self.resendable()._requeue(
             reason="sent again by an operator", attempts=0, expires_at=None
         )
         announce_after_commit(self.db)
@@ -151,13 +169,28 @@ class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
 
     def discard(self, at: datetime, reason: str) -> int:
         """Give up what is queued or uncertain; return how many."""
-        waiting = self.filter(status__in=(OutboxStatus.QUEUED, OutboxStatus.UNCERTAIN))
-        return waiting._move(OutboxStatus.DEAD, ended_at=at, reason=reason)
+        return self.discardable()._move(OutboxStatus.DEAD, ended_at=at, reason=reason)
 
     # Steps
 
     def _of(self, ids: Sequence[int], epoch: int) -> OutboxQuerySet:
         return self.filter(pk__in=ids, epoch=epoch)
+
+    def _send_again(self, at: datetime) -> int:
+        """Queue these messages of one client again; return how many were given up instead.
+
+        Only the first may be what breaks the connections: the others' attempts don't count.
+        """
+        first = self.order_by("id").values_list("pk", flat=True).first()
+        if first is None:
+            return 0
+        reason = "sent again: the connection broke before a pong came"
+        self.exclude(pk=first)._requeue(reason=reason, attempts=F("attempts") - 1)
+        given_up = self.filter(pk=first, attempts__gte=MOST_ATTEMPTS)._move(
+            OutboxStatus.DEAD, ended_at=at, reason=GIVEN_UP
+        )
+        self.filter(pk=first)._requeue(reason=reason)
+        return given_up
 
     def _requeue(self, **values: Any) -> int:
         return self._move(
@@ -227,7 +260,7 @@ class OutboxMessage(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.client_id}: {self.message_id}"
+        return f"{self.client}: {self.message_id}"
 
 
 def announce_after_commit(using: str) -> None:
@@ -239,8 +272,15 @@ def _announce() -> None:
     outbox_filled.send_robust(sender=OutboxMessage)
 
 
-def _up_to_a_close(messages: list[Claimed]) -> list[Claimed]:
-    for index, message in enumerate(messages):
-        if message.close_code is not None:
-            return messages[: index + 1]
-    return messages
+def _as_many_as_fit(queued: Iterable[tuple[int, int, int | None]]) -> list[int]:
+    """Return the ids of as many (id, size, close code) as may be claimed together."""
+    ids: list[int] = []
+    total = 0
+    for key, size, close_code in queued:
+        total += size
+        if ids and total > MOST_BYTES:
+            break
+        ids.append(key)
+        if close_code is not None:
+            break
+    return ids

@@ -78,13 +78,23 @@ def examine(kinds: Collection[str] = (), *, local: bool = False, every: bool = F
         nodes = tuple(_reports(_asked_for(kinds, local, every)))
         return Health(nodes=nodes, problems=tuple(_problems(nodes, kinds, local)))
     except Error as error:
-        return Health(problems=(f"the database doesn't answer: {tame(str(error))}",))
+        return Health(problems=(no_answer(error),))
+
+
+def no_answer(error: Error) -> str:
+    """Return what to tell of a database that is away, on one line."""
+    return f"The database doesn't answer: {tame(' '.join(str(error).split()))}"
 
 
 def live_runners() -> frozenset[str]:
     """Return the ids of the runners that renew their leases."""
     runners = Node.objects.filter(kind=NodeKind.RUNNER, state=NodeState.ALIVE)
     return frozenset(node.id for node in _reports(runners.with_load()) if node.is_live)
+
+
+def nobody_runs_them() -> bool:
+    """Tell whether clients should run and no runner is alive."""
+    return Client.objects.desired_to_run().exists() and not live_runners()
 
 
 def _asked_for(kinds: Collection[str], local: bool, every: bool) -> NodeQuerySet:
@@ -119,16 +129,16 @@ def _problems(nodes: Collection[NodeReport], kinds: Collection[str], local: bool
     for node in nodes:
         if node.is_overdue:
             yield (
-                f"the {node.kind} {node.address} counts as alive and hasn't renewed its lease for"
+                f"The {node.kind} {node.address} counts as alive and hasn't renewed its lease for"
                 f" {node.seconds_since_renewal:.0f} s (NODE_TTL: {app_settings.NODE_TTL:g} s)."
             )
     live = {node.kind for node in nodes if node.is_live}
     where = " on this host" if local else ""
     for kind in sorted(set(kinds) - live):
-        yield f"no {kind} is alive{where}."
+        yield f"No {kind} is alive{where}."
     anywhere = not kinds and not local
     if anywhere and NodeKind.RUNNER not in live and Client.objects.desired_to_run().exists():
-        yield f"clients should run and no runner is alive: {START_A_RUNNER}."
+        yield f"Clients should run and no runner is alive: {START_A_RUNNER}."
 
 
 def _cells(node: NodeReport) -> tuple[str, ...]:

@@ -83,14 +83,16 @@ class NodeLayer:
         except Exception as error:
             self._complain(error)
 
-    async def nudge(self, topic: Topic) -> None:
-        """Tell every node that there is something new about `topic`."""
+    async def nudge(self, topic: Topic) -> bool:
+        """Tell every node that there is something new about `topic`; return whether that went."""
         if self._layer is None:
-            return
+            return False
         try:
             await self._send_to_all({"type": NUDGE, "topic": topic.value})
         except Exception as error:
             self._complain(error)
+            return False
+        return True
 
     async def post(self, channel: str, mail: Mail) -> None:
         """Send `mail` to the node that listens on `channel`; raise `NodeUnreachable`."""

@@ -21,6 +21,11 @@ OUTBOX_SECONDS: Final = 0.1
 
 What a runner was not nudged for it finds by itself, while it is busy with what came before.
 """
+PAUSE_SECONDS: Final = 10.0
+"""How long a layer that failed is left alone by processes without a node.
+
+They wait for it in the very thread that commits, so each attempt costs their users time.
+"""
 
 
 class _Throttle:
@@ -38,8 +43,13 @@ class _Throttle:
         self._next = now + self._seconds
         return True
 
+    def hold(self, seconds: float) -> None:
+        """Let nothing through for so many seconds."""
+        self._next = self._clock() + seconds
+
 
 _outbox = _Throttle(OUTBOX_SECONDS)
+_outside = _Throttle(0)
 
 
 def connect() -> None:
@@ -81,7 +91,12 @@ def _nudge_from_outside(topic: Topic) -> None:
     """
     if not spans_processes():
         return  # nobody else would hear it
+    if not _outside.lets_through():
+        return
     try:
-        async_to_sync(NodeLayer().nudge)(topic)
+        sent = async_to_sync(NodeLayer().nudge)(topic)
     except RuntimeError as error:  # an event loop runs in this very thread
         logger.debug("Not nudged: %s", error)
+    else:
+        if not sent:
+            _outside.hold(PAUSE_SECONDS)

@@ -138,6 +138,8 @@ class Connection(Sending):
             if not self._ended_here:
                 self.record.received(message, size_of(message))
                 await self._node.peers.attend(self, self._dispatcher.message(message))
+                # What is read already comes without a pause, and others wait for their turn.
+                await asyncio.sleep(0)
 
     async def _finish(self, socket: ClientConnection) -> Ending:
         ending = self._end(CloseCode.ABNORMAL, "", CloseCause.TRANSPORT)

@@ -9,36 +9,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from contextlib import closing
 from functools import partial
 from typing import Final, Literal, TypedDict
 from uuid import uuid4
 
 from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connections, router, transaction
-from django.utils import timezone
 
-from ..conf import app_settings
-from ..core.states import ClientState, NodeKind
+from ..core.states import Desired
 from ..dispatch.loader import resolve
-from ..exceptions import (
-    ClientConflict,
-    InvalidClient,
-    InvalidUri,
-    NoRunner,
-    WaitInTransaction,
-    WebsocketsError,
-)
-from ..models import Client, ClientRuntime, Node, OutboxMessage
-from . import opening
+from ..exceptions import InvalidClient, InvalidUri, NoRunner, WaitInTransaction, WebsocketsError
+from ..models import Client
+from ..node.health import live_runners
+from . import opening, tls
+from .credentials import redacted
 from .handle import WebsocketClient
+from .storing import Stored, in_transaction, store
 
 LOOK_SECONDS: Final = 0.05
 """Between two looks at what the runner has written."""
-ABANDONED_SECONDS: Final = 10.0
-"""How long after its time a creator that died is still waited for."""
 
 
 class ClientOptions(TypedDict, total=False):
@@ -74,7 +64,7 @@ def described(
         known = ", ".join(sorted(ClientOptions.__annotations__))
         raise InvalidClient(f"A client has no {', '.join(sorted(unknown))}. It may have {known}.")
     client = Client(
-        name=name or f"ephemeral-{uuid4().hex}",
+        name=f"ephemeral-{uuid4().hex}" if name is None else name,
         uri=uri,
         handler=resolve(engine, handler),
         engine=engine,
@@ -85,6 +75,8 @@ def described(
         client.full_clean(validate_unique=False)
     except ValidationError as error:
         raise _invalid(error, uri) from error
+    if client.ca_certificates and (told := tls.problem_of(True, client.ca_certificates)):
+        raise InvalidClient(f"A client can't be so. ca_certificates: {told}")
     return client
 
 
@@ -96,155 +88,113 @@ class Creation:
 
     def __init__(self, client: Client, given: ClientOptions, timeout: float | None) -> None:
         self._client = client
-        self._given = given
+        self._given = list(given)
         self._timeout = timeout  # None: don't wait
+        self._kept = False
 
-    @property
-    def handle(self) -> WebsocketClient:
-        """The client, once the steps are done."""
+    def steps(self) -> Generator[float | None, None, None]:
+        """Store the client and wait for it.
+
+        Yields the seconds to pause before the next look, and None once the client is there to be
+        kept. Closed before that, it undoes what it did.
+        """
+        if self._timeout is not None:
+            _refuse_to_wait_in_vain()
+        deadline = time.monotonic() + (self._timeout or 0)
+        while True:
+            stored = store(self._client, self._given, self._timeout)
+            if stored is None:
+                yield self._pause_until(deadline)
+                continue
+            try:
+                if (yield from self._opening(stored, deadline)):
+                    self._client = stored.client
+                    yield None
+                    return
+            except BaseException:
+                if not self._kept:
+                    stored.undo()
+                raise
+
+    def keep(self) -> WebsocketClient:
+        """Return the client, which stays."""
+        self._kept = True
         return WebsocketClient.of(self._client)
 
-    def steps(self) -> Generator[float, None, None]:
-        """Store the client and wait for it; yields the seconds to pause before the next look."""
-        if self._timeout is None:
-            self._client = _store(self._client, self._given, None).client
-            return
-        _refuse_to_wait_in_vain()
-        deadline = time.monotonic() + self._timeout
-        opened = False
-        while not opened:
-            self._client.pk = None  # who created it at the same time may have removed it again
-            stored = _store(self._client, self._given, self._timeout)
-            try:
-                opened = yield from self._opening(stored, deadline)
-            except BaseException:
-                stored.undo()
-                raise
-            self._client = stored.client
-
-    def _opening(self, stored: _Stored, deadline: float) -> Generator[float, None, bool]:
+    def _opening(self, stored: Stored, deadline: float) -> Generator[float, None, bool]:
         """Return once the client is open and its `on_open` has run; False where it has gone."""
-        client = stored.client
-        while True:
-            seen = opening.look(client)
-            if seen is None:
-                return False
-            if seen.has_opened:
-                opening.no_longer_awaited(client)
-                return True
-            if stored.has_failed(seen):
-                raise opening.failure_of(client, seen)
-            if time.monotonic() >= deadline:
-                raise opening.lateness_of(client, seen, self._timeout or 0)
+        while self._timeout is not None:
+            seen = opening.look(stored.client)
+            if seen is None and not stored.made:
+                return False  # who created it at the same time has removed it again
+            if _is_open(stored, seen):
+                break
+            if seen and time.monotonic() >= deadline:
+                raise opening.lateness_of(stored.client, seen, self._timeout)
             yield LOOK_SECONDS
+        return True
+
+    def _pause_until(self, deadline: float) -> float:
+        if self._timeout is None:
+            return 0.0
+        if time.monotonic() >= deadline:
+            raise opening.slow_end_of(self._client, self._timeout)
+        return LOOK_SECONDS
 
 
 def create(creation: Creation) -> WebsocketClient:
     """Go through the steps in this thread."""
-    for pause in creation.steps():
-        time.sleep(pause)
-    return creation.handle
+    with closing(creation.steps()) as steps:
+        while (pause := next(steps)) is not None:
+            time.sleep(pause)
+        return creation.keep()
 
 
 async def acreate(creation: Creation) -> WebsocketClient:
     """Go through the steps without holding up the event loop, or Django's thread in between."""
     steps = creation.steps()
-    look = sync_to_async(partial(next, steps, None))
+    look = sync_to_async(partial(next, steps))
     try:
         while True:
             pause = await look()
-            if pause is None:
-                return creation.handle
+            if pause is None:  # and nothing is awaited from here on: nobody is cancelled any more
+                return creation.keep()
             await asyncio.sleep(pause)
-    finally:  # cancelled, it leaves nothing behind either; to close what has ended does nothing
+    except BaseException:  # cancelled, it leaves nothing behind either
         await asyncio.shield(sync_to_async(steps.close)())
+        raise
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """What was done to have the row, so that it can be undone."""
-
-    client: Client
-    made: bool = False
-    restarted: bool = False
-    since: datetime | None = None
-    """When an older row's state had last changed."""
-
-    def has_failed(self, seen: opening.Seen) -> bool:
-        if self.made:
-            return seen.has_failed
-        hopeless = seen.state == ClientState.FAILED and not self.restarted
-        return hopeless or seen.has_failed_since(self.since)
-
-    def undo(self) -> None:
-        row = Client.objects.filter(pk=self.client.pk)
-        if self.made:
-            row.delete()
-        elif self.restarted:
-            row.stop()
-
-
-def _store(client: Client, given: ClientOptions, timeout: float | None) -> _Stored:
-    if client.ephemeral:
-        return _insert(client, timeout)
-    existing = Client.objects.filter(name=client.name).first()
-    if existing is None:
-        try:
-            return _insert(client, timeout)
-        except IntegrityError:  # another was faster
-            existing = Client.objects.get(name=client.name)
-    return _take_up(existing, client, given)
-
-
-def _insert(client: Client, timeout: float | None) -> _Stored:
-    with transaction.atomic(using=_database()):
-        client.save(force_insert=True)
-        if client.ephemeral and timeout is not None:
-            until = timezone.now() + timedelta(seconds=timeout + ABANDONED_SECONDS)
-            ClientRuntime.objects.create(client=client, awaited_until=until)
-    return _Stored(client=client, made=True)
-
-
-def _take_up(existing: Client, client: Client, given: ClientOptions) -> _Stored:
-    """Run the client of that name, where it is the same."""
-    compared = ("uri", "handler", "engine", *given)
-    if differing := [
-        name for name in compared if getattr(existing, name) != getattr(client, name)
-    ]:
-        raise ClientConflict(
-            f"A client {client.name!r} exists and has another {', '.join(differing)}. Change that "
-            "row, delete it, or take another name."
-        )
-    now = timezone.now()
-    closes = OutboxMessage.objects.filter(client=existing, close_code__isnull=False)
-    closes.discard(now, "it is wanted open again")
-    restarted = Client.objects.filter(pk=existing.pk).run()
-    since = ClientRuntime.objects.filter(client=existing).values_list("since", flat=True).first()
-    return _Stored(client=existing, restarted=bool(restarted), since=since)
+def _is_open(stored: Stored, seen: opening.Seen | None) -> bool:
+    """Tell whether the client is open; raise why it isn't going to be."""
+    client = stored.client
+    if seen is None:
+        raise opening.interruption_of(client, "deleted")
+    if seen.has_opened:
+        opening.no_longer_awaited(client, seen)
+        return True
+    if stored.has_failed(seen):
+        raise opening.failure_of(client, seen)
+    if seen.desired == Desired.STOP:
+        raise opening.interruption_of(client, "stopped")
+    return False
 
 
 def _refuse_to_wait_in_vain() -> None:
-    if connections[_database()].in_atomic_block:
+    if in_transaction():
         raise WaitInTransaction(
-            "create_websocket() would wait in vain inside a transaction (atomic(), or "
-            "ATOMIC_REQUESTS): no runner sees the client before it is committed. Call it outside, "
-            "or with wait=False."
+            "create_websocket() would wait in vain inside a transaction (atomic(), "
+            "ATOMIC_REQUESTS, or autocommit off): no runner sees the client before it is "
+            "committed. Call it outside, or with wait=False."
         )
-    age = Node.objects.freshest(NodeKind.RUNNER)
-    if age is None or age.total_seconds() > app_settings.NODE_TTL:
-        raise NoRunner(
-            "No runner is alive that could connect the client. Start one: "
-            "manage.py run_websocket_clients."
-        )
+    if not live_runners():
+        raise NoRunner
 
 
 def _invalid(error: ValidationError, uri: str) -> WebsocketsError:
     problems = error.message_dict
     if "uri" in problems:
-        return InvalidUri(f"{uri!r} can't be a client's URI: {' '.join(problems['uri'])}")
+        told = " ".join(problems["uri"])
+        return InvalidUri(f"{redacted(uri)!r} can't be a client's URI: {told}")
     told = "; ".join(f"{name}: {' '.join(texts)}" for name, texts in problems.items())
     return InvalidClient(f"A client can't be so. {told}")
-
-
-def _database() -> str:
-    return router.db_for_write(Client)

@@ -7,14 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from asgiref.sync import sync_to_async
-from django.db import IntegrityError
+from django.db import IntegrityError, connections, router
+from django.db.models import OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..core.close_codes import check_may_be_sent, cut_reason
-from ..core.states import ClientState, CloseCause, Direction, NodeKind, SendAnswer
+from ..core.states import ClientState, CloseCause, Direction, NodeKind, OutboxStatus, SendAnswer
 from ..dispatch.frames import Frame, as_frame, size_of
-from ..exceptions import ClientGone, MessageTooBig
+from ..exceptions import ClientGone, InvalidResult, MessageTooBig
 from ..models import Client, ClientRuntime, OutboxMessage
 from ..node import node as nodes
 from ..node.handles import PeerHandle, refuse_in_event_loop
@@ -50,7 +51,10 @@ class WebsocketClient(PeerHandle):
 
     @property
     def closed(self) -> bool:
-        """Whether no connection is open: as this process knows, or else the runner's last word."""
+        """Whether no connection is open: as this process knows, or else the runner's last word.
+
+        The latter is a query. So where an event loop runs, ask in a thread, by `sync_to_async`.
+        """
         found = self._find()
         if found or self._connection_id:
             return found is None or found[1].closed
@@ -70,7 +74,7 @@ class WebsocketClient(PeerHandle):
         Raises `ClientGone`, `MessageTooBig` and, for what can't be sent, `InvalidResult`.
         """
         refuse_in_event_loop("asend")
-        frame = as_frame(message)
+        frame = _storable(as_frame(message))
         if size_of(frame) > app_settings.OUTBOX_MESSAGE_SIZE:
             raise MessageTooBig(
                 f"The message has {size_of(frame)} bytes, and WEBSOCKETS['OUTBOX_MESSAGE_SIZE'] "
@@ -86,7 +90,10 @@ class WebsocketClient(PeerHandle):
     # As every peer
 
     def send_text_async(self, text: str) -> None:
-        """Queue a text message: for the connection where it is held here, or else durably."""
+        """Queue a text message: for the connection where it is held here, or else durably.
+
+        To do the latter takes time, so where an event loop runs that is for `asend`.
+        """
         if self._connection_id or self._find():
             super().send_text_async(text)
         else:
@@ -106,7 +113,8 @@ class WebsocketClient(PeerHandle):
         check_may_be_sent(code)
         if not Client.objects.desired_to_run().filter(pk=self.id).exists():
             return SendAnswer.GONE
-        self._put(close_code=code, close_reason=cut_reason(reason))
+        if not closes_of(int(self.id)).exists():  # a second one would meet what is opened next
+            self._put(close_code=code, close_reason=cut_reason(reason))
         return SendAnswer.FORWARDED
 
     async def aclose(
@@ -156,15 +164,39 @@ class WebsocketClient(PeerHandle):
         return self._ttl
 
     def _put(self, **content: Any) -> uuid.UUID:
+        # Inside a transaction its end would tell, and take with it whatever else it did.
+        messages = OutboxMessage.objects
+        is_late = connections[router.db_for_write(OutboxMessage)].in_atomic_block
+        if is_late and not Client.objects.filter(pk=self.id).exists():
+            raise self._gone()
         try:
-            return OutboxMessage.objects.put(int(self.id), **content)
-        except IntegrityError as error:  # inside a transaction, its end would tell
+            return messages.put(int(self.id), **content)
+        except IntegrityError as error:
             raise self._gone() from error
 
     def _gone(self) -> ClientGone:
         return ClientGone(
             f"There is no client {self.id} any more: an ephemeral one may have ended."
         )
+
+
+def closes_of(client: int | OuterRef) -> QuerySet[OutboxMessage]:
+    """Return the closes that a client is going to follow, or that an ephemeral one has."""
+    pending = Q(status__in=(OutboxStatus.QUEUED, OutboxStatus.CLAIMED))
+    followed = Q(status=OutboxStatus.ACKNOWLEDGED, client__ephemeral=True)
+    return OutboxMessage.objects.filter(
+        pending | followed, client=client, close_code__isnull=False
+    )
+
+
+def _storable(frame: Frame) -> Frame:
+    """Return `frame`; raise `InvalidResult` for text that not every database keeps."""
+    if isinstance(frame, str) and "\0" in frame:
+        raise InvalidResult(
+            "Text with NUL characters can't be kept in the outbox, since PostgreSQL refuses it; "
+            "send it as JSON, where it is escaped, or as bytes."
+        )
+    return frame
 
 
 def _held_here(client: WebsocketClient) -> tuple[nodes.Node, LivePeer] | None:

@@ -37,10 +37,9 @@ async def _is_alive(connection: Connection, socket: ClientConnection) -> bool:
     """Ping once, and tell whether the peer may still be there."""
     await asyncio.sleep(connection.config.ping_interval)
     handled = connection.record.messages_in
-    pong = await socket.ping()
     try:
         async with asyncio.timeout(connection.config.ping_timeout):
-            await pong
+            await (await socket.ping())  # which waits, too, behind what a peer doesn't read
     except TimeoutError:
         # Without a pong that could be read, the silence says nothing. Reading that was stopped
         # and goes on has come with another message for the handler.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import DatabaseError, InterfaceError
 from websockets.asyncio.client import ClientConnection
@@ -17,13 +17,7 @@ from websockets.exceptions import WebSocketException
 
 from ..core import policy
 from ..core.policy import Outcome, Streak
-from ..core.states import (
-    ClientState,
-    EventKind,
-    Failure,
-    check_client_transition,
-)
-from ..core.text import tame
+from ..core.states import ClientState, EventKind, Failure
 from ..exceptions import WebsocketsError
 from ..models.outbox import Claimed
 from ..node.node import Node
@@ -40,16 +34,19 @@ from .parting import (
     CLOSED_BY_OPERATOR,
     FAILURE,
     LEASE_LOST,
+    STOPPED,
     Parting,
     at_the_end,
     by_code,
 )
 from .sender import Sender
+from .telling import Teller
 
 logger = logging.getLogger(__name__)
 
+SETTLE_SECONDS: Final = 5.0
+"""How long the database may take to hear what a client that is let go has left unsent."""
 _EXPECTED: Final = (OSError, WebSocketException, WebsocketsError)
-_REASON_LIMIT: Final = 500
 
 
 class Means(NamedTuple):
@@ -70,16 +67,19 @@ class Keeper:
         self.parting: Parting | None = None
         self.closed_under: ClientConfig | None = None
         """What its row said when it was closed for good: until that changes, nobody reopens it."""
-        self.state = ClientState.UNASSIGNED
         self._node, self._dialler, self._leases, self._outbox = means
+        self._teller = Teller(self._node, self._leases, hold, lambda: self.config)
         self._sender = Sender(
-            self._outbox, hold, config.name, on_close=self._close, on_doubt=self._doubt
+            self._outbox,
+            hold,
+            config.name,
+            on_closed=self._closed_by_code,
+            on_doubt=self._teller.doubt,
         )
         self._streak = Streak()
         self._errand = Errand()
         self._connection: Connection | None = None
         self._afresh = False
-        self._counted = (0, 0)
 
     # Its life
 
@@ -91,8 +91,9 @@ class Keeper:
                 await self._round()
         finally:
             try:
-                await self._outbox.remove(self._sender)
-            except (DatabaseError, InterfaceError):
+                async with asyncio.timeout(SETTLE_SECONDS):
+                    await self._outbox.remove(self._sender)
+            except (DatabaseError, InterfaceError, TimeoutError):
                 logger.exception(
                     "Client %s leaves its outbox to its next runner", self.config.name
                 )
@@ -120,12 +121,14 @@ class Keeper:
         except CalledOff:
             raise
         except Exception as error:
-            logger.exception("Client %s can't go on", self.config.name, extra=self._log_extra())
+            logger.exception(
+                "Client %s can't go on", self.config.name, extra=self._teller.log_extra()
+            )
             return Outcome(reason=f"the runner failed with {type(error).__name__}: {error}")
 
     async def _attempt(self) -> Outcome:
         self._connection = None
-        self._tell(
+        self._teller.tell(
             ClientState.CONNECTING,
             self.config.shown_uri,
             attempt=self._streak.failures + 1,
@@ -134,7 +137,7 @@ class Keeper:
         if self.config.problem:  # which may have gone without a change of the row
             self.config = await self._node.descriptors.run(with_handler, self.config)
         if self.config.handler is None:
-            self._tell_problem()
+            self._teller.problem()
             return Outcome(reason=self.config.problem, failure=Failure.HANDLER, hopeless=True)
         return await self._connect()
 
@@ -142,8 +145,7 @@ class Keeper:
         connection = self._connection = Connection(
             self._node, self.config, on_ready=self._ready, on_ending=self._ended
         )
-        self._counted = (0, 0)
-        self._leases.put(self.hold, connection_id=connection.id)
+        self._teller.begin(connection)
         connection.attempt()
         opened = await self._dial(connection)
         if isinstance(opened, Outcome):
@@ -160,11 +162,13 @@ class Keeper:
             raise
         except Exception as error:
             if not isinstance(error, _EXPECTED):
-                logger.exception("Client %s can't connect", config.name, extra=self._log_extra())
+                logger.exception(
+                    "Client %s can't connect", config.name, extra=self._teller.log_extra()
+                )
             return outcome_of_failure(error, config)
 
     async def _live(self, connection: Connection, socket: ClientConnection) -> Outcome:
-        self._tell(
+        self._teller.tell(
             ClientState.OPEN,
             "",
             opened_at=moment(time.time()),
@@ -179,7 +183,7 @@ class Keeper:
         """Wait as long as the policy says, where anybody can see until when."""
         verdict = policy.after(outcome, self._streak, self.config.backoff, random.uniform)
         self._streak = verdict.streak
-        self._tell(
+        self._teller.tell(
             verdict.state,
             outcome.reason,
             attempt=verdict.streak.failures,
@@ -207,7 +211,7 @@ class Keeper:
             self._leases.put(self.hold, ended_at=moment(time.time()))
         else:
             self._leases.put(self.hold, ready_at=None)
-        self._tell(
+        self._teller.tell(
             parting.state,
             parting.reason,
             next_attempt_at=None,
@@ -220,7 +224,8 @@ class Keeper:
 
     def part(self, parting: Parting) -> None:
         """Close what is open and end; the first reason given is the one that counts."""
-        if self.parting is None:
+        soon_by_code = parting is STOPPED and self._sender.closing
+        if self.parting is None and not soon_by_code:
             self.parting = parting
             self._break_off(parting)
 
@@ -236,13 +241,13 @@ class Keeper:
 
     def update(self, config: ClientConfig) -> None:
         """Go on under a changed row: an open connection from its next message."""
-        if self.state in {ClientState.BACKOFF, ClientState.FAILED}:
+        if self._teller.state in {ClientState.BACKOFF, ClientState.FAILED}:
             self._start_afresh(config)
             self._errand.call_off()
             return
         self.config = config
         if config.problem:
-            self._tell_problem()
+            self._teller.problem()
         if self._connection is not None and self._connection.ending is None:
             self._connection.changed(config)
 
@@ -250,21 +255,16 @@ class Keeper:
         """Take over a saved row of which a connection notices nothing; try again what failed."""
         if self.config is config:
             return
-        if self.state == ClientState.FAILED:
+        if self._teller.state == ClientState.FAILED:
             self._start_afresh(config)
             self._errand.call_off()
         self.config = config
 
     def count(self) -> None:
         """Let the counters of the connection be written where they changed."""
-        if self._connection is not None:
-            record = self._connection.record
-            counts = (record.messages_in, record.messages_out)
-            if counts != self._counted:
-                self._counted = counts
-                self._leases.put(self.hold, messages_in=counts[0], messages_out=counts[1])
+        self._teller.count()
 
-    # What it tells
+    # Steps
 
     def _start_afresh(self, config: ClientConfig) -> None:
         self.config = config
@@ -291,42 +291,9 @@ class Keeper:
         """Take note of the connection's end; its handler may still run."""
         self._sender.stop()
         self.count()
-        self._tell(ClientState.CLOSING, ending.words, opened_at=None)
+        self._teller.tell(ClientState.CLOSING, ending.words, opened_at=None)
 
-    def _close(self, message: Claimed) -> None:
-        self._node.own(self._close_for_good(message))
-
-    async def _close_for_good(self, message: Claimed) -> None:
-        """Do what the client's code asked for, after the messages that it sent before."""
-        if not await self._outbox.end(self.hold, message):
-            self.part(LEASE_LOST)
-            return
+    def _closed_by_code(self, message: Claimed) -> None:
+        """End as the client's code asked for, after the messages that it sent before."""
         self.closed_under = self.config
         self.part(by_code(message))
-
-    def _doubt(self, messages: int) -> None:
-        """Tell of messages of which nobody knows whether they arrived."""
-        text = f"{messages} messages of the outbox may have arrived or not"
-        logger.warning("Client %s: %s", self.config.name, text, extra=self._log_extra())
-        self._node.recorder.add_own(EventKind.ERROR, self.config.subject, detail=text)
-
-    def _tell_problem(self) -> None:
-        config = self.config
-        logger.error("Client %s: %s", config.name, config.problem, extra=self._log_extra())
-        self._node.recorder.add_own(EventKind.PROBLEM, config.subject, detail=config.problem)
-
-    def _tell(self, state: ClientState, reason: str, **values: Any) -> None:
-        """Change the state, where the state machine allows it, and let that be written."""
-        self.state = check_client_transition(self.state, state)
-        text = tame(reason, _REASON_LIMIT)
-        now = moment(time.time())
-        self._leases.put(self.hold, state=state, reason=text, since=now, **values)
-        level = logging.WARNING if state == ClientState.FAILED else logging.INFO
-        logger.log(
-            level, "Client %s: %s%s", self.config.name, state, f": {text}" if text else "",
-            extra=self._log_extra(),
-        )  # fmt: skip
-
-    def _log_extra(self) -> dict[str, Any]:
-        connection = self._connection.id if self._connection else ""
-        return {"client": self.config.name, "connection": connection}

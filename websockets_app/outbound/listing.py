@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from django.db.models import Exists, OuterRef
 
-from ..core.states import ClientState, OutboxStatus
+from ..core.states import ClientState
 from ..dispatch.loader import resolve
 from ..exceptions import HandlerProblem
-from ..models import Client, OutboxMessage
+from ..models import Client
 from ..models.client import ClientQuerySet
 from .credentials import redacted
-from .handle import WebsocketClient
+from .handle import WebsocketClient, closes_of
 
 _CONFIGURED: Final = ("id", "name", "uri", "handler", "engine", "desired", "ephemeral")
 _TOLD: Final = ("state", "reason", "attempt", "since", "next_attempt_at", "opened_at")
@@ -36,21 +36,15 @@ def client_by_handler(handler: str, engine: str) -> WebsocketClient | None:
         reference = resolve(engine, handler)
     except HandlerProblem:  # no client can have it
         return None
-    open_ = _existing().filter(handler=reference, engine=engine, runtime__state=ClientState.OPEN)
-    row = open_.filter(~Exists(_pending_closes())).order_by("pk").first()
+    wanted = _existing().desired_to_run().filter(handler=reference, engine=engine)
+    open_ = wanted.filter(~Exists(closes_of(OuterRef("pk"))), runtime__state=ClientState.OPEN)
+    row = open_.order_by("pk").first()
     return WebsocketClient.of(row) if row else None
 
 
 def _existing() -> ClientQuerySet:
     """Return the clients that there are, without those that have ended and wait for removal."""
     return Client.objects.filter(runtime__ended_at__isnull=True)
-
-
-def _pending_closes() -> Any:
-    on_its_way = (OutboxStatus.QUEUED, OutboxStatus.CLAIMED)
-    return OutboxMessage.objects.filter(
-        client=OuterRef("pk"), close_code__isnull=False, status__in=on_its_way
-    )
 
 
 def _described(row: Client) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from ..core.states import ClientState, Failure
+from ..core.states import ClientState, Desired, Failure
 from ..exceptions import (
     AddressNotAllowed,
     ClosedAtOnce,
@@ -20,6 +20,7 @@ from ..exceptions import (
     WebsocketsError,
 )
 from ..models import Client, ClientRuntime
+from .credentials import redacted
 
 _ERRORS: Final[dict[str, type[WebsocketsError]]] = {
     Failure.ADDRESS: AddressNotAllowed,
@@ -51,47 +52,61 @@ class Seen(NamedTuple):
     since: datetime | None
     ready_at: datetime | None
     ended_at: datetime | None
+    desired: str
 
     @property
     def has_opened(self) -> bool:
         """Whether `on_open` has run: of an ephemeral client that has ended since, too."""
-        is_open = self.state == ClientState.OPEN or self.ended_at is not None
-        return self.ready_at is not None and is_open
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether an attempt has failed since the client was created."""
-        return bool(self.failure) or self.ended_at is not None
+        is_open = self.state == ClientState.OPEN and self.desired == Desired.RUN
+        return self.ready_at is not None and (is_open or self.ended_at is not None)
 
     def has_failed_since(self, since: datetime | None) -> bool:
-        """Whether an attempt has failed after what an older row told of `since`."""
-        is_news = self.since is not None and (since is None or self.since > since)
-        return is_news and bool(self.failure)
+        """Whether an attempt has failed after what a lasting client's row told of `since`.
+
+        Of the last attempt that failed its row tells until one has opened. So what it tells while
+        the next one is under way may be old, and how that one ends is soon known.
+        """
+        rests = self.state in {ClientState.BACKOFF, ClientState.FAILED}
+        return rests and self.since != since
 
 
 def look(client: Client) -> Seen | None:
     """Return what the runner has written of `client`; None where its row has gone."""
-    columns = [f"runtime__{field}" for field in Seen._fields]
-    row = Client.objects.filter(pk=client.pk).values_list(*columns).first()
+    columns = [f"runtime__{field}" for field in Seen._fields[:-1]]
+    row = Client.objects.filter(pk=client.pk).values_list(*columns, "desired").first()
     return None if row is None else Seen(*row)
 
 
-def no_longer_awaited(client: Client) -> None:
-    """Tell the runners that nobody waits any more: ended, the client may be removed."""
-    ClientRuntime.objects.filter(client=client.pk).update(awaited_until=None)
+def no_longer_awaited(client: Client, seen: Seen) -> None:
+    """Tell the runners that nobody waits any more; one that has ended already is removed."""
+    if seen.ended_at is not None:
+        Client.objects.filter(pk=client.pk).delete()
+    else:
+        ClientRuntime.objects.filter(client=client.pk).update(awaited_until=None)
 
 
 def failure_of(client: Client, seen: Seen) -> WebsocketsError:
     """Return the error that says why `client` didn't open."""
-    if seen.state == ClientState.CONNECTING:  # the next attempt's: its reason is no reason
-        reason = f"an attempt failed ({seen.failure})"
-    else:
-        reason = seen.reason or "it was stopped"
     kind = _ERRORS.get(seen.failure or "", ConnectFailed)
-    return kind(f"The client {client.name} can't connect: {reason}")
+    return kind(f"{_named(client)} can't connect: {seen.reason or 'it was stopped'}")
 
 
 def lateness_of(client: Client, seen: Seen, timeout: float) -> ConnectTimeout:
     """Return the error that says how far `client` came within `timeout` seconds."""
     words = _PROGRESS.get(seen.state, f"{seen.state}: {seen.reason}")
-    return ConnectTimeout(f"The client {client.name} is not open after {timeout:g} s: {words}")
+    return ConnectTimeout(f"{_named(client)} is not open after {timeout:g} s: {words}")
+
+
+def interruption_of(client: Client, verb: str) -> ConnectFailed:
+    """Return the error that says what somebody did to the row meanwhile."""
+    return ConnectFailed(f"{_named(client)} can't connect: somebody has {verb} it")
+
+
+def slow_end_of(client: Client, timeout: float) -> ConnectTimeout:
+    """Return the error that says that the connection before the one asked for didn't end."""
+    return ConnectTimeout(f"{_named(client)} was closed before, and still is after {timeout:g} s.")
+
+
+def _named(client: Client) -> str:
+    """Name a client in a message: an ephemeral one's own name would tell nobody anything."""
+    return f"The client {f'of {redacted(client.uri)}' if client.ephemeral else client.name}"

@@ -9,8 +9,9 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from ...node.health import no_answer
 from ...outbound import report
-from ..screens import JsonLines, Page, Screen, Surface, no_answer, watch
+from ..screens import JsonLines, Page, Screen, Surface, watch
 
 WATCH_SECONDS: Final = 2.0
 SHORTEST_SECONDS: Final = 0.1

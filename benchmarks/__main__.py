@@ -1,0 +1,77 @@
+"""``python -m benchmarks [NAME…]``: measure, print, write JSON; exit 1 where a row falls short."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import choice, course, machine
+from benchmarks.choice import BENCHMARKS
+from benchmarks.course import Benchmark
+from benchmarks.figures import Reading, Result, results_of
+from benchmarks.table import as_json, table
+
+ROUNDS = 3
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str] | None = None, among: Sequence[Benchmark] = BENCHMARKS) -> int:
+    """Run what the command line says, and return the exit status."""
+    parser = _parser(among)
+    options = parser.parse_args(arguments)
+    try:
+        benchmarks = choice.chosen(options.names, among)
+    except choice.UnknownName as error:
+        parser.error(str(error))
+    began = datetime.now(UTC)
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
+        about = {"began": began.isoformat(), **machine.description(Path(directory))}
+        print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
+        rounds = options.rounds or (1 if options.quick else ROUNDS)
+        readings = course.run(benchmarks, Path(directory), rounds, quick=options.quick)
+        results = results_of(_told(readings))
+    return report(results, about, options.json or RESULTS / f"{began:%Y-%m-%dT%H%M%S}.json")
+
+
+def report(results: Sequence[Result], about: Mapping[str, str], path: Path) -> int:
+    """Print the table, write the JSON, and return 1 where a row falls short of its reach."""
+    print(f"\n{table(results)}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {**about, "results": as_json(results)}
+    path.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"\nWritten to {path}")
+    short = [result.figure for result in results if result.falls_short]
+    for figure in short:
+        print(f"Falls short: {figure.group}: {figure.name}", file=sys.stderr)
+    return 1 if short else 0
+
+
+def _parser(among: Sequence[Benchmark]) -> ArgumentParser:
+    parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    known = ", ".join(benchmark.name for benchmark in among)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"how its name begins; default: all of {known}"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round: it shows a fall, not a percent"
+    )
+    parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}, or 1 with --quick")
+    parser.add_argument("--json", type=Path, help=f"where to write; default: in {RESULTS}")
+    return parser
+
+
+def _told(readings: Iterable[Reading]) -> Iterator[Reading]:
+    """Tell on the way what was read, since a run takes minutes."""
+    for reading in readings:
+        figure = reading.figure
+        print(f"… {figure.group}: {figure.name}: {reading.value:,.0f} {figure.unit}", flush=True)
+        yield reading
+
+
+if __name__ == "__main__":
+    sys.exit(main())

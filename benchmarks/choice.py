@@ -1,0 +1,23 @@
+"""All benchmarks, and those that a command line names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks import outbox
+from benchmarks.course import Benchmark
+
+BENCHMARKS: tuple[Benchmark, ...] = (*outbox.BENCHMARKS,)
+
+
+class UnknownName(ValueError):
+    """No benchmark begins so."""
+
+
+def chosen(names: Sequence[str], among: Sequence[Benchmark]) -> list[Benchmark]:
+    """Return the benchmarks whose names begin as one of `names` does; without names, all."""
+    for name in names:
+        if not any(benchmark.name.startswith(name) for benchmark in among):
+            known = ", ".join(benchmark.name for benchmark in among)
+            raise UnknownName(f"There is no benchmark {name!r}; there are {known}.")
+    return [benchmark for benchmark in among if benchmark.name.startswith(tuple(names) or "")]

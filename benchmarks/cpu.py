@@ -1,0 +1,58 @@
+"""CPU time, as the kernel counts it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+def seconds_of(pid: int) -> float:
+    """Return the CPU time of a process, all its threads together."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICK  # utime and stime of proc(5)
+
+
+def busy_seconds() -> float:
+    """Return the time that all cores of the machine have been busy, with whatever."""
+    user, nice, system, _idle, _iowait, *rest = (
+        int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    )
+    return (user + nice + system + sum(rest)) / _TICK
+
+
+class Used(NamedTuple):
+    """What was used in a stretch of time."""
+
+    seconds: float
+    cpu: Mapping[str, float]
+
+    def of(self, name: str) -> float:
+        """Return the CPU seconds of a process, or of the machine."""
+        return self.cpu[name]
+
+    def percent(self, name: str) -> float:
+        """Return the share of one core that a process had, or of all cores for the machine."""
+        cores = (os.cpu_count() or 1) if name == "machine" else 1
+        return 100 * self.cpu[name] / self.seconds / cores
+
+
+class Watch:
+    """Tells what processes, and the whole machine, use from now on."""
+
+    def __init__(self, **pids: int) -> None:
+        self._pids = pids
+        self._began = time.monotonic()
+        self._before = self._now()
+
+    def stop(self) -> Used:
+        now, seconds = self._now(), time.monotonic() - self._began
+        return Used(seconds, {name: now[name] - self._before[name] for name in now})
+
+    def _now(self) -> dict[str, float]:
+        processes = {name: seconds_of(pid) for name, pid in self._pids.items()}
+        return processes | {"machine": busy_seconds()}
