@@ -72,11 +72,12 @@ async def test_tom_and_jerry_talk_as_in_the_seeds_documentation(
     for connection in (tom, jerry):
         connection.leave()
         await connection.ended()
-    # Who is written to may answer before the other's thread has printed that it was sent.
-    assert sorted(capfd.readouterr().err.split("\n")[:-1]) == [
+    printed = capfd.readouterr().err  # by two threads: their lines may come in one another's
+    for line in (
         'list: ["Tom","Jerry"]', "registered Jerry", "registered Tom", "send to Jerry",
         "send to Tom",
-    ]  # fmt: skip
+    ):  # fmt: skip
+        assert line in printed
     assert await errors(serving) == []
 
 
