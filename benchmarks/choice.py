@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from benchmarks import outbox
 from benchmarks.course import Benchmark
+from benchmarks.families import echo
 
-BENCHMARKS: tuple[Benchmark, ...] = (*outbox.BENCHMARKS,)
+BENCHMARKS: tuple[Benchmark, ...] = (*echo.BENCHMARKS, *outbox.BENCHMARKS)
 
 
 class UnknownName(ValueError):

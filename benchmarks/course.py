@@ -1,12 +1,13 @@
-"""The course of a run: rounds, and in each round every benchmark in turn.
+"""The course of a run: one benchmark after the other, each in rounds.
 
-So what else the machine does in the meantime meets all of them.
+What a figure compares is measured in one round, by turns, so what else the machine does in the
+meantime meets all of it. The servers of one benchmark don't disturb another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +27,8 @@ class Benchmark:
 def run(
     benchmarks: Sequence[Benchmark], directory: Path, rounds: int, *, quick: bool
 ) -> Iterator[Reading]:
-    """Prepare the benchmarks and yield what each reads, round by round."""
-    with ExitStack() as stack:
-        prepared = [
-            stack.enter_context(benchmark.prepare(directory / benchmark.name, quick))
-            for benchmark in benchmarks
-        ]
-        for _ in range(rounds):
-            for round_of in prepared:
+    """Prepare each benchmark in turn and yield what it reads, round by round."""
+    for benchmark in benchmarks:
+        with benchmark.prepare(directory / benchmark.name, quick) as round_of:
+            for _ in range(rounds):
                 yield from round_of()

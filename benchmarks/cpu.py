@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+_SCHEDULED = 2  # CPUCLOCK_SCHED of the kernel: the time that a process has run
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
 def seconds_of(pid: int) -> float:
-    """Return the CPU time of a process, all its threads together."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / _TICK  # utime and stime of proc(5)
+    """Return the CPU time of a process, all its threads together, those that ended included.
+
+    The kernel counts it in nanoseconds, where `/proc` tells hundredths of a second.
+    """
+    return time.clock_gettime(~pid << 3 | _SCHEDULED)  # what clock_getcpuclockid(3) returns
 
 
 def busy_seconds() -> float:

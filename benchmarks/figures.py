@@ -5,6 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+GENERATOR_LIMIT: Final = 90.0
+"""Percent of its core above which the generator may be what was measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,8 @@ class Reading:
     figure: Figure
     value: float
     aside: Mapping[str, float] = field(default_factory=dict)
+    generator: float | None = None
+    """Percent of its core that the generator had, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +51,7 @@ class Result:
     figure: Figure
     values: tuple[float, ...]
     aside: Mapping[str, float]
+    generator: float | None = None
 
     @property
     def median(self) -> float:
@@ -53,6 +60,18 @@ class Result:
     @property
     def falls_short(self) -> bool:
         return not self.figure.is_reached_by(self.median)
+
+    @property
+    def is_invalid(self) -> bool:
+        """Whether the generator, not the server, may have been what limits."""
+        return self.generator is not None and self.generator > GENERATOR_LIMIT
+
+    @property
+    def verdict(self) -> str:
+        """Return what is wrong with it, or an empty string."""
+        if self.is_invalid:
+            return "INVALID"
+        return "SHORT" if self.falls_short else ""
 
 
 def results_of(readings: Iterable[Reading]) -> list[Result]:
@@ -64,6 +83,7 @@ def results_of(readings: Iterable[Reading]) -> list[Result]:
 
 
 def _result(figure: Figure, readings: list[Reading]) -> Result:
+    shares = [reading.generator for reading in readings if reading.generator is not None]
     return Result(
         figure=figure,
         values=tuple(reading.value for reading in readings),
@@ -71,4 +91,5 @@ def _result(figure: Figure, readings: list[Reading]) -> Result:
             form: statistics.median(reading.aside[form] for reading in readings)
             for form in readings[0].aside
         },
+        generator=statistics.median(shares) if shares else None,
     )

@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.figures import Result
 
-HEADER = ("", "median", "unit", "reach", "lowest", "highest", "", "with it")
-_RIGHT = (False, True, False, True, True, True, False, False)
+HEADER = ("", "median", "unit", "reach", "lowest", "highest", "", "generator", "with it")
+_RIGHT = (False, True, False, True, True, True, False, True, False)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -37,6 +37,8 @@ def as_json(results: Iterable[Result]) -> list[dict[str, Any]]:
             "median": result.median,
             "values": result.values,
             "falls_short": result.falls_short,
+            "generator": result.generator,
+            "is_invalid": result.is_invalid,
             "with_it": [form.format(value) for form, value in result.aside.items()],
         }
         for result in results
@@ -52,7 +54,8 @@ def _row(result: Result) -> tuple[str, ...]:
         figure.reach,
         _number(min(result.values)),
         _number(max(result.values)),
-        "SHORT" if result.falls_short else "",
+        result.verdict,
+        "" if result.generator is None else f"{result.generator:.0f} %",
         ", ".join(form.format(value) for form, value in result.aside.items()),
     )
 

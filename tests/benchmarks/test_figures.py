@@ -61,7 +61,16 @@ def test_the_table_shows_each_figure_beside_its_reach() -> None:
         Reading(figure=PLAIN, value=0.12345),
     ]
     head, *lines = table(results_of(readings)).splitlines()
-    assert head.split() == ["median", "unit", "reach", "lowest", "highest", "with", "it"]
+    assert head.split() == [
+        "median",
+        "unit",
+        "reach",
+        "lowest",
+        "highest",
+        "generator",
+        "with",
+        "it",
+    ]
     assert [line.split() for line in lines] == [
         [],
         ["The", "outbox"],

@@ -24,6 +24,7 @@ from tests.infrastructure.waiting import SCALE
 REPOSITORY = Path(__file__).resolve().parents[2]
 HANDLERS = "site_handlers"
 MAX_MESSAGE_SIZE = 16 * 1024 * 1024
+APPLICATION = "wsproject.asgi:application"
 
 
 class Site:
@@ -113,7 +114,9 @@ class Site:
 
     # Processes that stay
 
-    def start_daphne(self, *options: str, port: int | None = None) -> Server:
+    def start_daphne(
+        self, *options: str, port: int | None = None, application: str = APPLICATION
+    ) -> Server:
         """Start Daphne as the README advises, and wait until it accepts connections."""
         port = port or free_port()
         limit = str(MAX_MESSAGE_SIZE)
@@ -122,19 +125,21 @@ class Site:
             [
                 *("daphne", "-b", "127.0.0.1", "-p", str(port), "--websocket_timeout", "-1"),
                 *("--websocket-max-message-size", limit, "--websocket-max-frame-size", limit),
-                *(*options, "wsproject.asgi:application"),
+                *(*options, application),
             ],
             port,
         )
 
-    def start_uvicorn(self, *options: str, port: int | None = None) -> Server:
+    def start_uvicorn(
+        self, *options: str, port: int | None = None, application: str = APPLICATION
+    ) -> Server:
         """Start Uvicorn, and wait until it accepts connections."""
         port = port or free_port()
         return self._start_server(
             "uvicorn",
             [
                 *("uvicorn", "--host", "127.0.0.1", "--port", str(port)),
-                *("--ws", "websockets-sansio", *options, "wsproject.asgi:application"),
+                *("--ws", "websockets-sansio", *options, application),
             ],
             port,
         )

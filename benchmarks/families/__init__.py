@@ -1,0 +1,1 @@
+"""The rows of the table, a module for each family: who competes, what is asked, what it reads."""

@@ -1,0 +1,1 @@
+"""The handlers that are measured, besides the demo's echo."""

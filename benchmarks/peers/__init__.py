@@ -1,0 +1,1 @@
+"""What is measured beside us, written as their documentation writes it: ASGI applications."""
