@@ -6,9 +6,30 @@ from collections.abc import Sequence
 
 from benchmarks import outbox
 from benchmarks.course import Benchmark
-from benchmarks.families import echo
+from benchmarks.families import (
+    connects,
+    database_away,
+    echo,
+    fan_out,
+    flatness,
+    memory,
+    recorder,
+    recording,
+    sync_handlers,
+)
 
-BENCHMARKS: tuple[Benchmark, ...] = (*echo.BENCHMARKS, *outbox.BENCHMARKS)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *echo.BENCHMARKS,
+    *sync_handlers.BENCHMARKS,
+    *recording.BENCHMARKS,
+    *recorder.BENCHMARKS,
+    *connects.BENCHMARKS,
+    *memory.BENCHMARKS,
+    *fan_out.BENCHMARKS,
+    *flatness.BENCHMARKS,
+    *database_away.BENCHMARKS,
+    *outbox.BENCHMARKS,
+)
 
 
 class UnknownName(ValueError):

@@ -1,4 +1,4 @@
-"""Readings of one contender beside another, by the CPU time that a message cost the server."""
+"""Readings of one contender beside another, mostly by what a message costs the server in CPU."""
 
 from __future__ import annotations
 
@@ -21,9 +21,19 @@ def lost(figure: Figure, plain: Work, burdened: Work) -> Reading:
     return _reading(figure, 100 * (1 - plain.micros / burdened.micros), plain, burdened)
 
 
-def times_as_much(figure: Figure, plain: Work, burdened: Work) -> Reading:
-    """Return how many times as much CPU it takes with a burden."""
-    return _reading(figure, burdened.micros / plain.micros, plain, burdened)
+def faster(figure: Figure, ours: Work, theirs: Work) -> Reading:
+    """Return how many times as many messages a second ours handles."""
+    return Reading(
+        figure=figure,
+        value=ours.rate / theirs.rate,
+        aside={"{:,.0f}/s": ours.rate, "beside {:,.0f}/s": theirs.rate},
+        generator=max(ours.generator, theirs.generator),
+    )
+
+
+def percent_more(figure: Figure, plain: Work, burdened: Work) -> Reading:
+    """Return how many percent more CPU it takes with a burden."""
+    return _reading(figure, 100 * (burdened.micros / plain.micros - 1), burdened, plain)
 
 
 def _reading(figure: Figure, value: float, one: Work, other: Work) -> Reading:

@@ -42,9 +42,14 @@ def create_many(number: int) -> None:
     """Create so many endpoints besides, half of them patterns."""
     from websockets_app.models import Endpoint
 
-    for row in range(number):
-        path = f"other/{row}" if row % 2 else f"other/{row}/<slug:room>"
-        Endpoint.objects.create(endpoint=path, handler="handlers.echo", **LIMITS)
+    Endpoint.objects.bulk_create(
+        Endpoint(endpoint=path, handler="handlers.echo", **LIMITS) for path in paths(number)
+    )
+
+
+def paths(number: int) -> list[str]:
+    """Return the paths of so many other endpoints; the last one is a pattern."""
+    return [f"other/{row}/<slug:room>" if row % 2 else f"other/{row}" for row in range(number)]
 
 
 def _log_in() -> None:

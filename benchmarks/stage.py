@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from math import inf
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from benchmarks import cores
+from benchmarks import cores, cpu
 from benchmarks.generator import driver
 from benchmarks.generator.load import MESSAGE, Load, Work, median
 from tests.infrastructure.processes import Server
 from tests.infrastructure.site import APPLICATION, Site
 from tests.infrastructure.waiting import eventually
 
-SERVERS: Final = ("uvicorn", "Daphne")
+T = TypeVar("T")
+
 SETTINGS: Final = """
 DEBUG = False  # or Django keeps every query
 WEBSOCKETS["HANDLER_PACKAGES"] = ["benchmarks.handlers", "handlers"]
@@ -36,9 +39,20 @@ class Contender:
     database_url: str | None = None
     redis_url: str | None = None
 
+    def at(self, path: str) -> Contender:
+        """Return the same at another of its paths."""
+        return replace(self, path=f"/{path}" if self.path.startswith("/") else path)
+
     @property
     def is_ours(self) -> bool:
         return self.application == APPLICATION
+
+
+OURS: Final = Contender(name="ours")
+CHANNELS: Final = Contender(
+    name="Channels", application="benchmarks.peers.channels_site:application", path="/echo"
+)
+BARE: Final = Contender(name="bare", application="benchmarks.peers.bare:application", path="/echo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +74,31 @@ class Running:
             **told,
         )
 
-    def one(self, sql: str) -> Any:
-        """Return the one value that SQL gives."""
-        (row,) = self.site.rows(f"SELECT ({sql}) AS value")
-        return row["value"]
+    @property
+    def name(self) -> str:
+        return self.contender.name
 
-    def settle(self) -> None:
-        """Wait until everybody has left, and what is recorded of them is written."""
-        if self.contender.is_ours:
-            is_open = "SELECT count(*) FROM websockets_app_session WHERE closed_at IS NULL"
-            eventually(lambda: self.one(is_open) == 0, 60, every=0.1)
+    def at(self, path: str) -> Running:
+        """Return the same server, talked to at another path."""
+        return replace(self, contender=self.contender.at(path))
+
+    def whole(self, job: str, connections: int, **said: Any) -> Work:
+        """Let a generator work once, and count the server's CPU until all of it is recorded."""
+        closed = self._closed()
+        watch = cpu.Watch(server=self.server.pid)
+        ((work,),) = driver.run(job, [self.load(connections, **said)], 1)
+        eventually(lambda: self._closed() >= closed + connections, 60, every=0.1)
+        return replace(work, server_cpu=watch.stop().of("server"))
+
+    def value(self, sql: str) -> int:
+        """Return the one number that SQL finds in the contender's database."""
+        (row,) = self.site.rows(f"SELECT ({sql}) AS value")
+        return row["value"] or 0
+
+    def _closed(self) -> float:
+        """Return how many sessions are known to be over; whoever keeps no rows is never late."""
+        is_over = "SELECT count(*) FROM websockets_app_session WHERE closed_at IS NOT NULL"
+        return self.value(is_over) if self.contender.is_ours else inf
 
 
 class Stage:
@@ -80,9 +109,12 @@ class Stage:
         self._directory = directory
         self._sites: list[Site] = []
 
-    def start(self, contender: Contender) -> Running:
+    def start(self, contender: Contender, others: int = 0) -> Running:
+        """Start a contender, with so many other endpoints in its table."""
         site = self._site(contender)
         self._sites.append(site)
+        if others:
+            site.shell(f"from benchmarks import rows; rows.create_many({others})")
         with cores.starting_on(cores.SERVER):
             if self.server == "uvicorn":
                 options = ("--loop", "uvloop", "--log-level", "warning")
@@ -123,14 +155,26 @@ def stage(directory: Path, server: str) -> Iterator[Stage]:
         it.end()
 
 
-def measure(
-    job: str, running: Sequence[Running], connections: int, slices: int, **said: Any
-) -> dict[str, Work]:
+def measure(job: str, loads: Mapping[str, Load], turns: int) -> dict[str, Work]:
     """Let a generator work for each in turn, so often; return each one's median by its name."""
-    loads = [one.load(connections, **said) for one in running]
-    works = driver.run(job, loads, slices)
-    names = [one.contender.name for one in running]
-    return {name: median(of_one) for name, of_one in zip(names, works, strict=True)}
+    works = driver.run(job, list(loads.values()), turns)
+    return {name: median(of_one) for name, of_one in zip(loads, works, strict=True)}
+
+
+def loads(running: Iterable[Running], connections: int, **said: Any) -> dict[str, Load]:
+    """Return the same load for each, by its name."""
+    return {one.name: one.load(connections, **said) for one in running}
+
+
+def warm_up(running: Iterable[Running]) -> None:
+    """Let the first messages pass, which start what later ones use."""
+    measure("talk", loads(running, 10, seconds=0.2), 1)
+
+
+def in_random_order(measurements: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    """Measure everyone once, so that no place in the order is anybody's."""
+    names = random.sample(list(measurements), len(measurements))
+    return {name: measurements[name]() for name in names}
 
 
 @cache

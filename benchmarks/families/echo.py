@@ -11,15 +11,21 @@ from typing import Final
 
 from benchmarks.course import Benchmark, Round
 from benchmarks.figures import Figure, Reading
-from benchmarks.generator.load import MESSAGE, Work
+from benchmarks.generator.load import MESSAGE, SLICE_SECONDS, Work, slices
 from benchmarks.ratios import less_cpu, lost, percent_of
-from benchmarks.stage import Contender, Running, measure, stage
+from benchmarks.stage import (
+    BARE,
+    CHANNELS,
+    OURS,
+    Contender,
+    Running,
+    loads,
+    measure,
+    stage,
+    warm_up,
+)
 from tests.infrastructure.valkey import running_valkey
 
-BARE: Final = Contender(name="bare", application="benchmarks.peers.bare:application", path="/echo")
-CHANNELS: Final = Contender(
-    name="Channels", application="benchmarks.peers.channels_site:application", path="/echo"
-)
 CHANX: Final = Contender(
     name="chanx",
     application="benchmarks.peers.chanx_site:application",
@@ -34,7 +40,6 @@ REST: Final = Contender(
     message=f'{{"action":"echo","request_id":1,"text":"{MESSAGE}"}}',
     settings='INSTALLED_APPS += ["rest_framework"]\n',
 )
-OURS: Final = Contender(name="ours")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,6 @@ REACHES: Final = {
     "Daphne": Reach(less_than_channels={50: 1.8, 500: 2.2}, percent_of_bare=90),
 }
 LOST_TO_AN_IDLE_LAYER: Final = 10
-SLICE_SECONDS: Final = 0.25
 
 
 @contextmanager
@@ -60,13 +64,13 @@ def _prepared(server: str, directory: Path, quick: bool) -> Iterator[Round]:
         with_layer = Contender(name="ours with a layer", redis_url=layer)
         contenders = (BARE, CHANNELS, CHANX, REST, OURS, with_layer)
         running = [it.start(contender) for contender in contenders]
-        measure("talk", running, 10, 1, seconds=0.2)  # the first ones start what others use
-        yield partial(_round, server, running, 3 if quick else 7)
+        warm_up(running)
+        yield partial(_round, server, running, slices(quick))
 
 
-def _round(server: str, running: Sequence[Running], slices: int) -> Iterator[Reading]:
+def _round(server: str, running: Sequence[Running], turns: int) -> Iterator[Reading]:
     for connections in REACHES[server].less_than_channels:
-        works = measure("talk", running, connections, slices, seconds=SLICE_SECONDS)
+        works = measure("talk", loads(running, connections, seconds=SLICE_SECONDS), turns)
         yield from _readings(server, connections, works)
 
 

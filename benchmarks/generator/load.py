@@ -9,6 +9,13 @@ from typing import Final
 SIZE: Final = 64
 """Characters of a message, unless said otherwise."""
 MESSAGE: Final = "x" * SIZE
+SLICE_SECONDS: Final = 0.25
+"""How long one contender is talked to before it is another's turn."""
+
+
+def slices(quick: bool) -> int:
+    """Return how many turns each contender has in a round."""
+    return 3 if quick else 7
 
 
 @dataclass(frozen=True, kw_only=True)
