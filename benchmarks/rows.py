@@ -5,6 +5,7 @@ Limits are on, as by default, but above what is measured: their cost counts, and
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 SESSION_KEY: Final = "benchmark" * 3
@@ -56,11 +57,13 @@ def _log_in() -> None:
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY
     from django.contrib.auth import SESSION_KEY as USER_KEY
     from django.contrib.auth.models import User
-    from django.contrib.sessions.backends.db import SessionStore
+    from django.contrib.sessions.models import Session
+    from django.utils import timezone
 
     user = User.objects.create_user("member")
-    session = SessionStore(SESSION_KEY)
-    session[USER_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.save(must_create=True)
+    known = {
+        USER_KEY: str(user.pk),
+        BACKEND_SESSION_KEY: "django.contrib.auth.backends.ModelBackend",
+        HASH_SESSION_KEY: user.get_session_auth_hash(),
+    }
+    Session.objects.save(SESSION_KEY, known, timezone.now() + timedelta(days=1))
