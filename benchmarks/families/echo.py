@@ -40,6 +40,8 @@ REST: Final = Contender(
     message=f'{{"action":"echo","request_id":1,"text":"{MESSAGE}"}}',
     settings='INSTALLED_APPS += ["rest_framework"]\n',
 )
+OTHERS: Final = (CHANX.name, REST.name)
+"""For comparison alone, so with few connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,10 @@ def _prepared(server: str, directory: Path, quick: bool) -> Iterator[Round]:
 
 
 def _round(server: str, running: Sequence[Running], turns: int) -> Iterator[Reading]:
-    for connections in REACHES[server].less_than_channels:
-        works = measure("talk", loads(running, connections, seconds=SLICE_SECONDS), turns)
+    few, *more = REACHES[server].less_than_channels
+    for connections in (few, *more):
+        asked = [one for one in running if connections == few or one.name not in OTHERS]
+        works = measure("talk", loads(asked, connections, seconds=SLICE_SECONDS), turns)
         yield from _readings(server, connections, works)
 
 
@@ -78,23 +82,23 @@ def _readings(server: str, connections: int, works: Mapping[str, Work]) -> Itera
     ours, reach = works[OURS.name], REACHES[server]
 
     def figure(name: str, unit: str, **reach: float) -> Figure:
-        return Figure(
-            group=f"Echo on {server}",
-            name=f"{name}, {connections} connections",
-            unit=unit,
-            **reach,
-        )
+        named = f"{name}, {connections} connections"
+        return Figure(group=f"Echo on {server}", name=named, unit=unit, **reach)
 
-    than_channels = figure(
-        "less CPU than Channels", "×", at_least=reach.less_than_channels[connections]
+    than_channels = reach.less_than_channels[connections]
+    yield less_cpu(
+        figure("less CPU than Channels", "×", at_least=than_channels), ours, works[CHANNELS.name]
     )
-    yield less_cpu(than_channels, ours, works[CHANNELS.name])
-    of_bare = figure("of a bare ASGI callable", "%", at_least=reach.percent_of_bare)
-    yield percent_of(of_bare, ours, works[BARE.name])
-    to_layer = figure("lost to an idle layer", "%", at_most=LOST_TO_AN_IDLE_LAYER)
-    yield lost(to_layer, ours, works["ours with a layer"])
-    for peer in (CHANX, REST):
-        yield less_cpu(figure(f"less CPU than {peer.name}", "×"), ours, works[peer.name])
+    yield percent_of(
+        figure("of a bare ASGI callable", "%", at_least=reach.percent_of_bare),
+        ours, works[BARE.name],
+    )  # fmt: skip
+    yield lost(
+        figure("lost to an idle layer", "%", at_most=LOST_TO_AN_IDLE_LAYER),
+        ours, works["ours with a layer"],
+    )  # fmt: skip
+    for other in filter(works.__contains__, OTHERS):
+        yield less_cpu(figure(f"less CPU than {other}", "×"), ours, works[other])
 
 
 BENCHMARKS = tuple(

@@ -70,7 +70,7 @@ def _prepared_sessions(directory: Path, quick: bool) -> Iterator[Round]:
     with stage(directory, "uvicorn") as it:
         few, many = (it.start(replace(OURS, name=name)) for name in ("few", "many"))
         warm_up([few, many])
-        yield partial(_round_of_sessions, few, many, 2_000 if quick else 5_000, quick)
+        yield partial(_round_of_sessions, few, many, 1_000 if quick else 5_000, quick)
 
 
 def _round_of_sessions(
@@ -95,7 +95,7 @@ def _round_of_sessions(
 def _idle_percent(running: Running, quick: bool) -> float:
     """Return how much of a core the server uses while nobody says anything."""
     watch = Watch(server=running.server.pid)
-    eventually(lambda: watch.stop().seconds >= (2.0 if quick else 5.0), 10)
+    eventually(lambda: watch.stop().seconds >= (1.5 if quick else 5.0), 10)
     return watch.stop().percent("server")
 
 

@@ -23,7 +23,6 @@ CONNECTIONS: Final = 50
 
 RECORDED: Final = "FROM websockets_app_event WHERE kind = 'message'"
 GAPS: Final = "FROM websockets_app_event WHERE kind = 'gap'"
-HANDLED: Final = "SELECT sum(messages_in) FROM websockets_app_session"
 
 
 @contextmanager
@@ -59,12 +58,11 @@ def _round(server: str, running: Running, seconds: float) -> Iterator[Reading]:
 
 
 def _cost(running: Running, seconds: float) -> Work:
-    """Return what all messages cost until the last row is written, not only those of a slice."""
-    handled, watch = running.value(HANDLED), Watch(server=running.server.pid)
+    """Return what the messages cost until the last row is written."""
+    watch = Watch(server=running.server.pid)
     work = running.whole("talk", CONNECTIONS, seconds=seconds)
     eventually(lambda: _missing(running) <= running.value(f"SELECT sum(lost) {GAPS}"), 60)
-    done = running.value(HANDLED) - handled
-    return replace(work, done=done, server_cpu=watch.stop().of("server"))
+    return replace(work, server_cpu=watch.stop().of("server"))
 
 
 def _missing(running: Running) -> int:

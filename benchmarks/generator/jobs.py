@@ -16,8 +16,6 @@ from benchmarks import cpu
 from benchmarks.generator.connections import Peer, connect, connect_all, leave_all, side_by_side
 from benchmarks.generator.load import Load, Work
 
-WARM_UP: Final = 0.2
-"""Of the seconds of a slice, before them."""
 PATIENCE_SECONDS: Final = 120.0
 
 
@@ -63,18 +61,17 @@ class Talk:
         self._talkers = await connect_all(self._load, lambda: Talker(self, self._load))
 
     async def slice(self) -> Work:
+        """Talk for a while, and count all of it: what is under way at its end is waited for."""
+        self._latencies.clear()
         self.goes_on = True
+        watch = Stopwatch(self._load)
         for talker in self._talkers[self._load.idle :]:
             for _ in range(self._load.in_flight):
                 talker.ask()
-        await _pass(WARM_UP * self._load.seconds, self._failed)
-        self._latencies.clear()
-        watch = Stopwatch(self._load)
         await _pass(self._load.seconds, self._failed)
-        work = watch.stop(len(self._latencies), self._latencies)
         self.goes_on = False
         await _until(lambda: not any(talker.waits for talker in self._talkers), self._failed)
-        return work
+        return watch.stop(len(self._latencies), self._latencies)
 
     async def end(self) -> None:
         await leave_all(self._talkers)
