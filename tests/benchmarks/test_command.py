@@ -20,10 +20,11 @@ from benchmarks.figures import Figure, Reading
 class Fake:
     """A benchmark that reads the same value in every round, and keeps what happened to it."""
 
-    def __init__(self, name: str, value: float) -> None:
+    def __init__(self, name: str, value: float, generator: float | None = None) -> None:
         self.happened: list[str] = []
         self.figure = Figure(group=name, name="speed", unit="/s", at_least=100)
         self.value = value
+        self.generator = generator
         self.benchmark = Benchmark(name=name, prepare=self.prepare)
 
     @contextmanager
@@ -34,7 +35,7 @@ class Fake:
 
     def round(self) -> Iterator[Reading]:
         self.happened.append("round")
-        yield Reading(figure=self.figure, value=self.value)
+        yield Reading(figure=self.figure, value=self.value, generator=self.generator)
 
 
 @pytest.fixture
@@ -53,14 +54,22 @@ def test_it_ends_with_0_where_every_row_comes_to_its_reach(
     assert run(written, Fake("one", 100)) == 0
     assert "≥ 100" in capsys.readouterr().out
     (result,) = json.loads(written.read_text())["results"]
-    assert result["values"] == [100, 100, 100]
+    assert result["values"] == [100] * 5
+    assert written.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_it_ends_with_1_and_names_the_rows_that_fall_short(
     written: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(written, Fake("fast", 100), Fake("slow", 99)) == 1
-    assert capsys.readouterr().err == "Falls short: slow: speed\n"
+    assert capsys.readouterr().err == "SHORT: slow: speed\n"
+
+
+def test_it_ends_with_1_where_the_generator_had_no_time_to_spare(
+    written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(written, Fake("echo", 100, generator=89), Fake("busy", 100, generator=91)) == 1
+    assert capsys.readouterr().err == "INVALID: busy: speed\n"
 
 
 def test_names_choose_by_how_they_begin(written: Path) -> None:
