@@ -20,8 +20,9 @@ from benchmarks.stage import OURS, Running, in_random_order, loads, measure, sta
 from tests.infrastructure.waiting import eventually
 
 FEW_ENDPOINTS: Final = 10
-MANY_ENDPOINTS: Final = 10_000
+MANY_ENDPOINTS, QUICK_ENDPOINTS = 10_000, 2_000
 FEW_SESSIONS: Final = 100
+MANY_SESSIONS, QUICK_SESSIONS = 5_000, 1_000
 ACTIVE: Final = 50
 PERCENT_MORE: Final = 10.0
 PERCENT_MORE_TO_CONNECT: Final = 20.0
@@ -32,27 +33,26 @@ PERCENT_OF_A_CORE: Final = 1.0
 def _prepared_endpoints(directory: Path, quick: bool) -> Iterator[Round]:
     with stage(directory, "uvicorn") as it:
         few = it.start(replace(OURS, name="few"), others=FEW_ENDPOINTS)
-        many = it.start(replace(OURS, name="many"), others=MANY_ENDPOINTS)
+        endpoints = QUICK_ENDPOINTS if quick else MANY_ENDPOINTS
+        many = it.start(replace(OURS, name="many"), others=endpoints)
         warm_up([few, many])
-        yield partial(_round_of_endpoints, few, many, quick)
+        yield partial(_round_of_endpoints, few, many, endpoints, quick)
 
 
-def _round_of_endpoints(few: Running, many: Running, quick: bool) -> Iterator[Reading]:
-    figure = partial(Figure, group=f"{MANY_ENDPOINTS:,} endpoints beside {FEW_ENDPOINTS}")
+def _round_of_endpoints(
+    few: Running, many: Running, endpoints: int, quick: bool
+) -> Iterator[Reading]:
+    figure = partial(Figure, group=f"{endpoints:,} endpoints beside {FEW_ENDPOINTS}")
     told = loads([few, many], ACTIVE, seconds=SLICE_SECONDS)
     works = measure("talk", told, slices(quick))
     message = figure(name="CPU more for a message", unit="%", at_most=PERCENT_MORE)
     yield percent_more(message, works["few"], works["many"])
-    for what, few_at, many_at in (
-        ("a fixed path", few, many),
-        ("the last pattern", _at_last_pattern(few, FEW_ENDPOINTS), _at_last_pattern(many)),
-    ):
-        arrived = in_random_order(
-            {
-                "few": partial(few_at.whole, "arrive", 200),
-                "many": partial(many_at.whole, "arrive", 200),
-            }
-        )
+    last = [
+        one.at(rows.paths(number)[-1].replace("<slug:room>", "room"))
+        for one, number in ((few, FEW_ENDPOINTS), (many, endpoints))
+    ]
+    for what, both in (("a fixed path", [few, many]), ("the last pattern", last)):
+        arrived = in_random_order({one.name: partial(one.whole, "arrive", 200) for one in both})
         connection = figure(
             name=f"CPU more for a connection to {what}", unit="%", at_most=PERCENT_MORE_TO_CONNECT
         )
@@ -61,16 +61,14 @@ def _round_of_endpoints(few: Running, many: Running, quick: bool) -> Iterator[Re
     yield Reading(figure=poll, value=_idle_percent(many, quick))
 
 
-def _at_last_pattern(running: Running, endpoints: int = MANY_ENDPOINTS) -> Running:
-    return running.at(rows.paths(endpoints)[-1].replace("<slug:room>", "room"))
-
-
 @contextmanager
 def _prepared_sessions(directory: Path, quick: bool) -> Iterator[Round]:
     with stage(directory, "uvicorn") as it:
         few, many = (it.start(replace(OURS, name=name)) for name in ("few", "many"))
         warm_up([few, many])
-        yield partial(_round_of_sessions, few, many, 1_000 if quick else 5_000, quick)
+        yield partial(
+            _round_of_sessions, few, many, QUICK_SESSIONS if quick else MANY_SESSIONS, quick
+        )
 
 
 def _round_of_sessions(

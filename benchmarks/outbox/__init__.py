@@ -15,7 +15,7 @@ from tests.infrastructure.postgres import running_postgres
 from tests.infrastructure.site import Site
 from tests.infrastructure.valkey import running_valkey
 
-MESSAGES, QUICK_MESSAGES = 5_000, 500
+MESSAGES, QUICK_MESSAGES = 5_000, 1_000
 CLIENTS = (1, 20)
 SETTINGS = "DEBUG = False  # or Django keeps every query\n"
 
