@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import traceback
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import choice, course, machine, plot
 from benchmarks.choice import BENCHMARKS
-from benchmarks.course import Benchmark
+from benchmarks.course import Benchmark, Failure
 from benchmarks.figures import Reading, Result, results_of
 from benchmarks.table import as_json, table
 
@@ -36,9 +37,11 @@ def main(arguments: Sequence[str] | None = None, among: Sequence[Benchmark] = BE
         about = {"began": began.isoformat(), **machine.description(Path(directory))}
         print(", ".join(f"{name} {value}" for name, value in about.items()), end="\n\n")
         rounds = options.rounds or (1 if options.quick else ROUNDS)
-        readings = course.run(benchmarks, Path(directory), rounds, quick=options.quick)
-        results = results_of(_told(readings))
-    return report(results, about, options.json or RESULTS / f"{began:%Y-%m-%dT%H%M%S}.json")
+        read = course.run(benchmarks, Path(directory), rounds, quick=options.quick)
+        failures: list[Failure] = []
+        results = results_of(_told(read, failures))
+    path = options.json or RESULTS / f"{began:%Y-%m-%dT%H%M%S}.json"
+    return max(report(results, about, path), 1 if failures else 0)
 
 
 def report(results: Sequence[Result], about: Mapping[str, str], path: Path) -> int:
@@ -71,12 +74,17 @@ def _parser(among: Sequence[Benchmark]) -> ArgumentParser:
     return parser
 
 
-def _told(readings: Iterable[Reading]) -> Iterator[Reading]:
-    """Tell on the way what was read, since a run takes minutes."""
-    for reading in readings:
-        figure = reading.figure
-        print(f"… {figure.group}: {figure.name}: {reading.value:,.0f} {figure.unit}", flush=True)
-        yield reading
+def _told(read: Iterable[Reading | Failure], failures: list[Failure]) -> Iterator[Reading]:
+    """Tell on the way what was read, since a run takes minutes; put failures aside."""
+    for one in read:
+        if isinstance(one, Failure):
+            failures.append(one)
+            print(f"FAILED: {one.name}:", file=sys.stderr)
+            traceback.print_exception(one.error)
+        else:
+            figure = one.figure
+            print(f"… {figure.group}: {figure.name}: {one.value:,.3g} {figure.unit}", flush=True)
+            yield one
 
 
 if __name__ == "__main__":

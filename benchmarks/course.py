@@ -24,11 +24,25 @@ class Benchmark:
     prepare: Callable[[Path, bool], AbstractContextManager[Round]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A benchmark that broke off, and why."""
+
+    name: str
+    error: Exception
+
+
 def run(
     benchmarks: Sequence[Benchmark], directory: Path, rounds: int, *, quick: bool
-) -> Iterator[Reading]:
-    """Prepare each benchmark in turn and yield what it reads, round by round."""
+) -> Iterator[Reading | Failure]:
+    """Prepare each benchmark in turn and yield what it reads, round by round.
+
+    One that fails doesn't take with it what the others have read, or will.
+    """
     for benchmark in benchmarks:
-        with benchmark.prepare(directory / benchmark.name, quick) as round_of:
-            for _ in range(rounds):
-                yield from round_of()
+        try:
+            with benchmark.prepare(directory / benchmark.name, quick) as round_of:
+                for _ in range(rounds):
+                    yield from round_of()
+        except Exception as error:
+            yield Failure(name=benchmark.name, error=error)

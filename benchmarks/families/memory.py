@@ -21,7 +21,7 @@ OPEN: Final = "SELECT count(*) FROM websockets_app_session WHERE closed_at IS NU
 
 @contextmanager
 def _prepared(server: str, directory: Path, quick: bool) -> Iterator[Round]:
-    yield partial(_round, server, directory, 500 if quick else 2_000)
+    yield partial(_round, server, directory, 1_000 if quick else 4_000)
 
 
 def _round(server: str, directory: Path, sessions: int) -> Iterator[Reading]:

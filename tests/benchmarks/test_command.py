@@ -72,6 +72,18 @@ def test_it_ends_with_1_where_the_generator_had_no_time_to_spare(
     assert capsys.readouterr().err == "INVALID: busy: speed\n"
 
 
+def test_a_benchmark_that_fails_leaves_what_others_read_and_ends_with_1(
+    written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = Fake("broken", 100)
+    broken.round = lambda: iter([Reading(figure=broken.figure, value=1 / 0)])  # type: ignore[method-assign]
+    assert run(written, broken, Fake("whole", 100)) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("FAILED: broken:")
+    assert "ZeroDivisionError" in told
+    assert [row["group"] for row in json.loads(written.read_text())["results"]] == ["whole"]
+
+
 def test_names_choose_by_how_they_begin(written: Path) -> None:
     fakes = [Fake("outbox-one", 100), Fake("outbox-two", 100), Fake("echo", 1)]
     assert run(written, *fakes, arguments="outbox --rounds 2") == 0
