@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.course import Benchmark, Round
@@ -41,7 +42,10 @@ def _round(server: str, directory: Path, sessions: int) -> Iterator[Reading]:
 
 def _kib_of_a_session(server: str, directory: Path, contender: Contender, sessions: int) -> float:
     """Return what each of so many needs in a server that was started for them."""
-    with stage(directory / "site", server) as it:
+    with (
+        TemporaryDirectory(dir=directory.parent) as fresh,  # nothing is left of a round before
+        stage(Path(fresh), server) as it,
+    ):
         running = it.start(contender)
         warm_up([running])
         before = kib(running.server.pid)
