@@ -11,10 +11,9 @@ from typing import Final
 
 from benchmarks.course import Benchmark, Round
 from benchmarks.figures import Figure, Reading
-from benchmarks.generator.load import median
 from benchmarks.ratios import less_cpu
 from benchmarks.rows import SESSION_KEY
-from benchmarks.stage import CHANNELS, OURS, Contender, Running, in_random_order, stage
+from benchmarks.stage import CHANNELS, OURS, Contender, Running, stage, whole
 from tests.infrastructure.postgres import fresh_database, running_postgres
 
 TIMES_LESS_CPU: Final[Mapping[str, float]] = {"SQLite": 2.0, "PostgreSQL": 1.7}
@@ -36,7 +35,7 @@ def _prepared(server: str, database: str, directory: Path, quick: bool) -> Itera
             ]
         it = stack.enter_context(stage(directory, server))
         running = [it.start(one) for one in contenders]
-        in_random_order({one.name: partial(one.whole, "arrive", 20) for one in running})
+        whole(running, "arrive", 20, 1)  # the first ones start what later ones use
         yield partial(_round, f"{server}, {database}", database, running, quick)
 
 
@@ -47,11 +46,7 @@ def _logged_in(contender: Contender) -> Contender:
 def _round(
     where: str, database: str, running: Sequence[Running], quick: bool
 ) -> Iterator[Reading]:
-    turns = [
-        in_random_order({one.name: partial(one.whole, "arrive", 150) for one in running})
-        for _ in range(1 if quick else 3)
-    ]
-    works = {one.name: median([turn[one.name] for turn in turns]) for one in running}
+    works = whole(running, "arrive", 150, 1 if quick else 3)
     figure = Figure(
         group="Connections of a user", name=f"less CPU than AuthMiddlewareStack, {where}",
         unit="×", at_least=TIMES_LESS_CPU[database],
