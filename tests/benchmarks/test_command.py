@@ -106,6 +106,11 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(
     assert "There is no benchmark 'two'; there are one." in capsys.readouterr().err
 
 
+def test_no_two_benchmarks_have_one_name() -> None:
+    names = [benchmark.name for benchmark in BENCHMARKS]
+    assert len(set(names)) == len(names)
+
+
 def test_help_names_every_benchmark(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

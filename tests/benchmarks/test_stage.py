@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cores
-from benchmarks.families import memory
+from benchmarks.__main__ import main
+from benchmarks.families import idle, memory
+from benchmarks.figures import Figure
 from benchmarks.generator import driver
 from benchmarks.stage import BARE, CHANNELS, OURS, Running, loads, measure, stage
 
@@ -60,6 +63,25 @@ def test_idle_connections_stay_open_meanwhile(running: dict[str, Running]) -> No
         held = len(list(files.iterdir()))
         assert held >= 20
     assert memory.kib(bare.server.pid) > 1_000
+
+
+def test_what_idle_servers_use_is_compared_in_the_same_stretch_of_time(
+    running: dict[str, Running],
+) -> None:
+    figure = Figure(group="", name="", unit="%")
+    reading = idle.beyond(figure, running["bare"], running["ours"], quick=True)
+    ours, bare = reading.aside["{:.2f} %"], reading.aside["beside {:.2f} %"]
+    assert reading.value == pytest.approx(ours - bare)
+    assert 0 < ours < 100
+    assert 0 < bare < 100
+
+
+def test_a_family_runs_as_a_command(tmp_path: Path) -> None:
+    written = tmp_path / "results.json"
+    status = main(["--quick", "recorder-sqlite", "--json", str(written)])
+    (result,) = json.loads(written.read_text())["results"]
+    assert result["median"] > 0
+    assert status == result["falls_short"]
 
 
 def test_a_connection_that_the_server_refuses_is_no_figure(running: dict[str, Running]) -> None:
