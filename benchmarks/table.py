@@ -49,18 +49,19 @@ def _row(result: Result) -> tuple[str, ...]:
     figure = result.figure
     return (
         f"  {figure.name}",
-        _number(result.median),
+        number(result.median),
         figure.unit,
         figure.reach,
-        _number(min(result.values)),
-        _number(max(result.values)),
+        number(min(result.values)),
+        number(max(result.values)),
         result.verdict,
         "" if result.generator is None else f"{result.generator:.0f} %",
         ", ".join(form.format(value) for form, value in result.aside.items()),
     )
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a value with the digits that mean something."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from benchmarks.figures import Figure, Reading, Result, results_of
+from benchmarks.markdown import document, merged
 from benchmarks.table import as_json, table
 
 SPEED = Figure(group="The outbox", name="through it", unit="/s", at_least=1_000)
@@ -90,3 +94,16 @@ def test_json_has_every_value_and_the_verdict() -> None:
     assert written["median"] == 950
     assert written["at_least"] == 1_000
     assert written["falls_short"] is True
+
+
+def test_the_documentations_table_has_the_latest_of_each_group(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps({"results": as_json([read(SPEED, 900), read(PLAIN, 2)])}))
+    second.write_text(json.dumps({"results": as_json([read(SHARE, 12)])}))
+    assert list(document(merged([first, second])))[2:] == [
+        "| **The outbox** | | |",
+        "| the peer | 12 % | ≤ 50 |",
+        "| **Something else** | | |",
+        "| for the record | 2 ms |  |",
+    ]
+    assert "| through it | 900 /s | ≥ 1,000, short |" in document(merged([first]))
