@@ -196,7 +196,7 @@ async def test_a_valkey_that_goes_away_and_comes_back_is_joined_again(
         first, second = await listen(), await listen()
     await first.layer.nudge(Topic.DESCRIPTORS)  # raises nothing
     await second.layer.keep()
-    await aeventually(lambda: first.layer._failing and second.layer._failing)
+    await aeventually(lambda: first.layer.trouble and second.layer.trouble)
     assert caplog.text.count("The channel layer fails") == 2
     with running_valkey(port):
         await aeventually(lambda: _are_healed(first, second))
@@ -208,7 +208,7 @@ async def _are_healed(*nodes: Listening) -> bool:
     """Let the nodes' heartbeats come; tell whether they reach the layer."""
     for node in nodes:
         await node.layer.keep()
-    return not any(node.layer._failing for node in nodes)
+    return not any(node.layer.trouble for node in nodes)
 
 
 async def test_a_valkey_that_is_away_from_the_beginning_is_joined_when_it_comes(
@@ -218,9 +218,9 @@ async def test_a_valkey_that_is_away_from_the_beginning_is_joined_when_it_comes(
     port = free_port()
     use_layer(settings, f"redis://127.0.0.1:{port}")
     node = await listen()
-    await aeventually(lambda: node.layer._failing)
+    await aeventually(lambda: node.layer.trouble)
     with running_valkey(port):
-        await aeventually(lambda: not node.layer._failing)
+        await aeventually(lambda: not node.layer.trouble)
         await node.layer.nudge(Topic.DESCRIPTORS)
         await aeventually(lambda: node.nudged)
 
@@ -242,7 +242,7 @@ async def test_a_layer_that_does_not_answer_is_given_up_for_the_time_being(
     await node.layer.keep()
     await node.layer.nudge(Topic.DESCRIPTORS)
     assert time.monotonic() - begun < 2.0
-    assert node.layer._failing
+    assert node.layer.trouble
 
 
 async def test_a_layer_that_does_not_answer_keeps_no_node_from_renewing_its_lease(
@@ -303,9 +303,9 @@ async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
     unadvised, other = await listen(), await listen()
     channel = second.layer.channel
     await asyncio.sleep(IDLE_SECONDS)
-    assert not second.layer._failing
+    assert not second.layer.trouble
     assert second.layer.channel == channel
-    await aeventually(lambda: other.layer.channel and not other.layer._failing)
+    await aeventually(lambda: other.layer.channel and not other.layer.trouble)
     for sender, receiver in ((first, second), (unadvised, other)):
         await sender.layer.nudge(Topic.DESCRIPTORS)
         await aeventually(lambda: receiver.nudged, timeout=3.0)  # noqa: B023

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ..core.close_codes import may_be_sent
 from ..core.states import CloseCause
-from ..dispatch.frames import Frame
+from ..dispatch.frames import Frame, size_of
 from .peers import Peers
 
 Mail = dict[str, Any]
@@ -118,6 +118,7 @@ _DELIVERIES: Final[Mapping[str, Callable[[Mapping[str, Any]], Delivery]]] = {
 
 
 def _content(frame: Frame) -> Mail:
+    size_of(frame)  # which refuses text that can't be encoded: here, where somebody hears of it
     return {"text": frame} if isinstance(frame, str) else {"bytes": frame}
 
 
