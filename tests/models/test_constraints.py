@@ -187,6 +187,7 @@ def test_a_deleted_node_leaves_its_sessions_and_events() -> None:
         (choices.CLOSE_CAUSE, states.CloseCause),
         (choices.NODE_KIND, states.NodeKind),
         (choices.NODE_STATE, states.NodeState),
+        (choices.DRAIN_STATE, states.DrainState),
         (choices.OUTBOX_STATUS, states.OutboxStatus),
         (choices.ON_UNCERTAIN, states.OnUncertain),
         (choices.FAILURE, states.Failure),

@@ -14,7 +14,7 @@ from ..core.states import EventKind
 from ..core.text import tame
 from ..recording.facts import Subject
 from . import server
-from .access import NOT_FOUND, NOT_YET, Refusal
+from .access import KEPT_OUT, NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
 from .handshake import Handshake
 from .server import Receive, Send
@@ -59,7 +59,9 @@ async def _admit(
         await _refuse(serving, handshake, send, unknown, nowhere)
         return None
     handshake = Handshake(scope=scope, params=match.params)
-    session = await admit(serving.limits, match.config, handshake, receive, send)
+    session: InboundSession | Refusal = KEPT_OUT
+    if not serving.drains.keeps_out(match.config.endpoint):
+        session = await admit(serving.limits, match.config, handshake, receive, send)
     if isinstance(session, Refusal):
         await _refuse(serving, handshake, send, session, match.config.subject)
         return None

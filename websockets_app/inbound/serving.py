@@ -17,6 +17,7 @@ from ..node.node import Node
 from ..node.watcher import Change, Watcher
 from . import revocation, server
 from .config import EndpointConfig, prepare
+from .drains import Drains
 from .limits import Limits
 from .registry import Registry
 from .session import InboundSession
@@ -37,11 +38,13 @@ class Serving:
             Watcher(self.node.descriptors, Endpoint.objects.served, prepare, self._apply)
         )
         self.revocation = revocation.Revocation(self._sessions, self.registry.get)
+        self.drains = Drains(self.node, self._sessions)
 
     async def start(self) -> None:
         await self.node.start()
         self.node.begin(repeat(self.revocation.poll, revocation.POLL_SECONDS))
         await self.limits.start()
+        self.drains.start()
         server.before_shutdown(self.drain)
         # A server may end without a word: what waits then is written as the interpreter exits.
         atexit.register(self.node.recorder.flush_at_exit)
@@ -55,6 +58,7 @@ class Serving:
         """Close every session with 1001, let handlers end, write what is left."""
         if begun:
             return
+        self.drains.stop()
         closing = (
             session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
             for session in self._sessions()
@@ -76,6 +80,8 @@ class Serving:
         """Let a session that has opened catch up with what changed since it was matched."""
         if self.node.draining:
             await session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+        elif self.drains.keeps_out(session.config.endpoint):
+            await session.aclose(CloseCode.SERVICE_RESTART, "", CloseCause.SHUTDOWN)
         else:
             await self._follow(session)
 
