@@ -258,7 +258,7 @@ class NodeLayer:
     def _complain(self, error: Exception) -> str:
         """Take note that the layer fails; return the words for it."""
         late = isinstance(error, TimeoutError)
-        why = f"no answer within {ANSWER_SECONDS:g} s" if late else str(error) or repr(error)
+        why = f"no answer within {ANSWER_SECONDS:g} s" if late else str(error).rstrip(".") or repr(error)
         words = (
             f"The channel layer fails: {channel_layer.name_of(self._layer)}: {why}. Peers of "
             "this process are reached without it, others when its server runs and can be reached."
