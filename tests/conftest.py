@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
@@ -22,6 +24,9 @@ from tests.infrastructure.valkey import running_valkey
 from websockets_app.dispatch import loader
 
 pytest_plugins = ["websockets_app.testing.pytest_plugin"]
+
+hypothesis.settings.register_profile("thorough", max_examples=5000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "valkey_url"}
 

@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError
 
 from ..core.close_codes import may_be_sent
 from ..exceptions import MayOpenFailed
+from ..node.node import Node
 from . import access, logins, origins
 from .access import Refusal
 from .config import EndpointConfig
@@ -65,18 +66,19 @@ async def admit(
         partial(limits.rates.bucket, visitor=arrival.visitor),
     )  # fmt: skip
     session.login = arrival.known.login
-    return await _seated(session, seat)
+    return await _seated(node, session, seat)
 
 
-async def _seated(session: InboundSession, seat: Seat) -> InboundSession | Refusal:
+async def _seated(node: Node, session: InboundSession, seat: Seat) -> InboundSession | Refusal:
     """Let the handler decide; the seat is free again as soon as nobody sits there."""
     session.on_end.append(seat.leave)
-    refusal: Refusal | None = None
     try:
         refusal = await _may_open(session)
     except BaseException:
         seat.leave()
         raise
+    if refusal is None and node.draining:  # by now, and may have stopped: nobody would record it
+        refusal = access.DRAINING
     if refusal is None:
         return session
     seat.leave()
@@ -109,6 +111,8 @@ async def _arrival(
         async with asyncio.timeout(ANSWER_SECONDS):
             return await limits.node.lookups.run(look)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
+        if limits.node.draining:
+            return access.DRAINING
         unexpected = not isinstance(error, (DatabaseError, InterfaceError))
         logger.warning(
             "No user can be known: %s", error,

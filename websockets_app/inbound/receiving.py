@@ -7,16 +7,14 @@ from asyncio import Task
 from time import monotonic
 from typing import Any
 
-from ..core.close_codes import CloseCode
 from ..core.metering import TokenBucket
 from ..core.states import CloseCause
-from ..core.text import tame
 from ..dispatch.frames import Frame, size_of
 from ..node.node import Node
 from ..recording.peer_record import PeerRecord
 from . import excess
 from .config import EndpointConfig
-from .ending import Ending, cause_of
+from .ending import Ending, told_by_server
 from .excess import Excess
 from .read_ahead import Inbox, ReadAhead
 from .server import Receive
@@ -59,16 +57,17 @@ class Receiving(ABC):
             self._ahead = None
             return None
         self._waiting = True
-        await ahead.arrived.wait()
-        self._waiting = False
+        try:
+            await ahead.arrived.wait()
+        finally:
+            self._waiting = False
         ahead.arrived.clear()
         return None
 
     def _take(self, event: dict[str, Any]) -> Frame | None:
         """Return the message of an ASGI event; None where the event ended the session."""
         if event["type"] != "websocket.receive":
-            code = event.get("code") or CloseCode.NO_STATUS
-            self.end(code, cause_of(code), tame(event.get("reason") or "", 123))
+            self.end(*told_by_server(event))
             return None
         if self.ending is not None:
             return None

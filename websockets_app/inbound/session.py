@@ -35,10 +35,10 @@ from .server import Receive, Send
 
 logger = logging.getLogger(__name__)
 
-HOGGED_MOST: Final = 128 * 1024
+HOGGED_MOST: Final = 256 * 1024
 """Bytes that a session may send before others have their turn."""
 MESSAGE_COST: Final = 2 * 1024
-"""As many bytes does a message count for, however short it is."""
+"""As many bytes does a message count for, either way, however short it is."""
 
 
 class InboundSession(Receiving, Sending):
@@ -119,7 +119,7 @@ class InboundSession(Receiving, Sending):
 
     async def _accept(self) -> bool:
         """Open the session; False where the peer has left meanwhile."""
-        if not await server.accept(self._send, self._subprotocol):
+        if not await server.accept(self._send, self._subprotocol) or self.ending is not None:
             return False
         self._opened_at = time.time()
         self._node.peers.add(self)
@@ -137,11 +137,16 @@ class InboundSession(Receiving, Sending):
                 return
             else:
                 self._waiting = True
-                event = await self._receive()
-                self._waiting = False
+                try:
+                    event = await self._receive()
+                finally:
+                    self._waiting = False
                 message = self._take(event)
             if message is not None:
                 await self._node.peers.attend(self, self._dispatcher.message(message))
+                self._hogged += MESSAGE_COST
+                if self._hogged > HOGGED_MOST:
+                    await self._give_way()
 
     def _is_busy(self) -> bool:
         return self.ending is None and self in self._node.peers.busy
@@ -177,11 +182,18 @@ class InboundSession(Receiving, Sending):
         self.record.sent(frame, size)
         self._hogged += size + MESSAGE_COST
         if self._hogged > HOGGED_MOST:
-            # Servers may take messages for ever without letting anything else run, their own
-            # writing included: a handler that sends in a loop would stop the whole process.
-            self._hogged = 0
-            await asyncio.sleep(0)
+            await self._give_way()
         return SendAnswer.WRITTEN
+
+    async def _give_way(self) -> None:
+        """Let others run, who may wait since long ago.
+
+        Servers take messages for ever without doing so, their own writing included: a handler
+        that sends in a loop would stop the whole process. What they have read they hand over in
+        the same way, as many messages as fit into one read of the socket.
+        """
+        self._hogged = 0
+        await asyncio.sleep(0)
 
     async def aclose(
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from ..core.close_codes import may_be_sent
+from ..core.close_codes import cut_reason, may_be_sent
 from ..core.states import CloseCause
 from ..dispatch.frames import Frame, size_of
+from ..exceptions import InvalidResult
 from .peers import Peers
 
 Mail = dict[str, Any]
@@ -50,7 +51,7 @@ def deliver(mail: object, peers: Peers, own: Own) -> bool:
         return False
     try:
         delivery = _DELIVERIES[mail["do"]](mail)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, InvalidResult):
         return False
     delivery(peers, own)
     return True
@@ -67,7 +68,7 @@ def _deliver_send(mail: Mapping[str, Any]) -> Delivery:
 
 
 def _deliver_close(mail: Mapping[str, Any]) -> Delivery:
-    peer_id, code, reason = _text(mail, "peer"), mail["code"], _text(mail, "reason")
+    peer_id, code, reason = _text(mail, "peer"), mail["code"], cut_reason(_text(mail, "reason"))
     cause = CloseCause(_text(mail, "cause"))
     if type(code) is not int or not may_be_sent(code):
         raise ValueError("no close code")
@@ -124,7 +125,9 @@ def _content(frame: Frame) -> Mail:
 
 def _frame(mail: Mapping[str, Any]) -> Frame:
     if "text" in mail:
-        return _text(mail, "text")
+        text = _text(mail, "text")
+        size_of(text)  # which refuses what no peer could be sent
+        return text
     data = mail["bytes"]
     if not isinstance(data, bytes):
         raise TypeError("no bytes")
