@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from pytest_django import Settings
+
 from websockets_app.inbound import rows
 from websockets_app.inbound.handshake import Handshake
 from websockets_app.models import Session
@@ -26,3 +28,17 @@ def test_a_user_of_any_model_fits_the_columns() -> None:
     user = SimpleNamespace(pk="k" * 500, get_username=lambda: "n" * 500)
     for column, value in rows.of_user(user).items():
         assert len(value) <= length_of(column)
+
+
+def test_the_address_is_that_of_whom_a_trusted_proxy_passes_on(settings: Settings) -> None:
+    headers = [(b"x-forwarded-for", b"1.1.1.1, 203.0.113.9"), (b"x-forwarded-for", b"10.0.0.2")]
+    scope = {"path": "/x", "headers": headers, "client": ["10.0.0.1", 0]}
+    assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == "10.0.0.1"
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "TRUSTED_PROXIES": ["10.0.0.0/8"]}
+    assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == "203.0.113.9"
+
+
+def test_a_socket_without_addresses_has_none() -> None:
+    for client in (None, (), (None, 0), ("", 0)):
+        scope = {"path": "/x", "headers": [], "client": client}
+        assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == ""

@@ -17,11 +17,10 @@ def of_endpoint(config: EndpointConfig) -> SessionRow:
 
 
 def of_handshake(handshake: Handshake) -> SessionRow:
-    client = handshake.scope.get("client") or ("",)
     return {
         "path": handshake.path,
         "params": {name: str(value) for name, value in handshake.params.items()},
-        "address": tame(str(client[0]), 64),  # behind a proxy, what a header says
+        "address": handshake.address,
         "origin": tame(handshake.headers.get("origin", ""), 255),
     }
 
