@@ -115,7 +115,7 @@ async def process_ends(session: OpenSession) -> None:
 
 ENDINGS = [
     (peer_leaves, 1001, "off", "peer"),
-    (server_gives_up, 1006, "", "transport"),
+    (server_gives_up, 1001, "", "shutdown"),
     (handler_closes, 4321, "enough", "handler"),
     (handler_raises, 1011, "handler error", "handler_error"),
     (message_is_too_big, 1009, "101 bytes; the endpoint takes 100", "too_big"),

@@ -140,11 +140,14 @@ class Site:
         )
 
     def start_hypercorn(self, *options: str, port: int | None = None) -> Server:
-        """Start Hypercorn, and wait until it accepts connections."""
+        """Start Hypercorn as the documentation advises, and wait until it accepts connections."""
         port = port or free_port()
         return self._start_server(
             "hypercorn",
-            ["hypercorn", "--bind", f"127.0.0.1:{port}", *options, "wsproject.asgi:application"],
+            [
+                *("hypercorn", "--bind", f"127.0.0.1:{port}", "--graceful-timeout", "1"),
+                *(*options, "wsproject.asgi:application"),
+            ],
             port,
         )
 
@@ -159,6 +162,16 @@ class Site:
             ],
             port,
         )
+
+    def start_gunicorn(self) -> Server:
+        """Start Gunicorn, which serves HTTP by WSGI alone, and wait until it is ready."""
+        port = free_port()
+        source = (
+            "from django.core.wsgi import get_wsgi_application as make\napplication = make()\n"
+        )
+        (self.directory / "site_wsgi.py").write_text(source, encoding="utf-8")
+        module = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
+        return self._start_server("gunicorn", [*module, "site_wsgi:application"], port)
 
     def start_runner(self, *names: str) -> Process:
         """Start the runner of the clients, or of those named."""

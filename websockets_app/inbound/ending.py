@@ -9,6 +9,7 @@ from typing import Any, Final
 from ..core.close_codes import MAX_REASON_BYTES, CloseCode
 from ..core.states import CloseCause
 from ..core.text import tame
+from . import server
 
 _CODES: Final = range(1000, 5000)  # RFC 6455 §7.4.2
 
@@ -37,7 +38,7 @@ def told_by_server(event: Mapping[str, Any]) -> tuple[int, CloseCause, str]:
 
     Some servers hand on whatever code a peer sends. Columns hold those that there are.
     """
-    code = event.get("code") or CloseCode.NO_STATUS
+    code = server.disconnect_code(event)
     if code not in _CODES:
         code = CloseCode.PROTOCOL_ERROR
     reason = tame(event.get("reason") or "", MAX_REASON_BYTES)

@@ -149,15 +149,17 @@ class InboundSession(Receiving, Sending):
                     await self._give_way()
 
     def _is_busy(self) -> bool:
-        return self.ending is None and self in self._node.peers.busy
+        return self in self._node.peers.busy
 
     async def _finish(self) -> None:
-        self._stop_reading_ahead()
         ending = self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
-        if self._opened_at:
-            await self._dispatcher.close(ending.code, ending.reason)
-            self._node.recorder.put_session(self.row())
-            await self._node.recorder.settle()
+        try:
+            if self._opened_at:
+                await self._dispatcher.close(ending.code, ending.reason)
+                self._node.recorder.put_session(self.row())
+                await self._node.recorder.settle()
+        finally:
+            self._stop_reading_ahead()
 
     async def _write(self, frame: Frame) -> SendAnswer:
         if self.ending is not None:
@@ -217,7 +219,10 @@ class InboundSession(Receiving, Sending):
 
     async def _tell(self, wire: int, reason: str) -> None:
         """Say to the peer that it is over; what it hasn't read by then is given up."""
-        await server.close(self._send, wire, reason)
+        try:
+            await server.close(self._send, wire, reason)
+        finally:
+            self._let_go()
         senders, self._senders = self._senders, set()
         for task in senders:
             task.cancel()
@@ -250,17 +255,9 @@ class InboundSession(Receiving, Sending):
                 told = f"{reason}; messages dropped that waited: {dropped}" if dropped else reason
                 self.record.closed(code, cause, told)
                 self._node.recorder.put_session(self.row())
+            if sent is None:  # nothing is to be told
+                self._let_go()
         return self.ending
-
-    def transport_lost(self) -> None:
-        """Take note that the server gave the connection up without a word.
-
-        A server that stops cancels its applications first; the node's drain then still closes
-        each session in order.
-        """
-        if not self._node.draining:
-            self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
-            self._interrupt()
 
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""
