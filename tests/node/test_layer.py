@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 import redis
@@ -20,6 +19,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from pytest_django import Settings
 
+from tests.infrastructure.layers import use_layer
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.valkey import running_valkey
 from tests.infrastructure.waiting import aeventually
@@ -50,17 +50,6 @@ class Listening:
 
 
 Listen = Callable[[], Any]
-
-
-def use_layer(settings: Settings, url: str, **options: Any) -> None:
-    """Configure the layer of the demo site, with a prefix of the test's own."""
-    host = {"address": url, "socket_timeout": None, **options}
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [host], "prefix": uuid4().hex},
-        },
-    }
 
 
 @pytest.fixture
