@@ -35,10 +35,16 @@ from .server import Receive, Send
 
 logger = logging.getLogger(__name__)
 
-HOGGED_MOST: Final = 256 * 1024
+HOGGED_MOST: Final = 128 * 1024
 """Bytes that a session may send before others have their turn."""
 MESSAGE_COST: Final = 2 * 1024
-"""As many bytes does a message count for, either way, however short it is."""
+"""As many bytes does a message count for, however short it is."""
+RECEIVED_COST: Final = 32
+"""As many does one count for that came in.
+
+One read of a socket brings up to some thousand short ones. They have to be handled before the next
+read, or more would come than go: Daphne keeps what isn't handled, without bound.
+"""
 
 
 class InboundSession(Receiving, Sending):
@@ -144,7 +150,7 @@ class InboundSession(Receiving, Sending):
                 message = self._take(event)
             if message is not None:
                 await self._node.peers.attend(self, self._dispatcher.message(message))
-                self._hogged += MESSAGE_COST
+                self._hogged += RECEIVED_COST
                 if self._hogged > HOGGED_MOST:
                     await self._give_way()
 
@@ -188,11 +194,11 @@ class InboundSession(Receiving, Sending):
         return SendAnswer.WRITTEN
 
     async def _give_way(self) -> None:
-        """Let others run, who may wait since long ago.
+        """Let others run.
 
         Servers take messages for ever without doing so, their own writing included: a handler
-        that sends in a loop would stop the whole process. What they have read they hand over in
-        the same way, as many messages as fit into one read of the socket.
+        that sends in a loop would stop the whole process. What they have read, too, they hand over
+        without a pause.
         """
         self._hogged = 0
         await asyncio.sleep(0)
