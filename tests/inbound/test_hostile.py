@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +22,9 @@ Serve = Callable[..., Any]
 
 INJECTION = "x\r\nERROR forged: all is lost\x1b[2K\x1b[31m\x9b\u2028\u202e\0"
 PREFIX = "/websockets/v4/service/"
+
+
+SWALLOWS = "seen = []\nasync def on_message(message):\n    seen.append(message)\n"
 
 
 async def written(serving: Serving) -> list[str]:
@@ -171,3 +176,35 @@ async def test_a_close_code_that_there_is_not_is_an_error_of_the_protocol(
     assert row.close_reason.startswith("x\\r\\nERROR")
     assert (await Event.objects.aget(kind="close")).code == 1002
     assert all(text.isprintable() for text in texts)
+
+
+async def test_a_peer_whose_messages_are_always_ready_lets_others_run(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("swallows", SWALLOWS)
+    await serve(swallows={"handler": reference, "messages_per_second": 0})
+    connection = Connection("swallows")
+    await connection.connect()
+    for _ in range(20_000):
+        connection.send("")
+    connection.leave()
+    turns, seen = 0, sys.modules[reference].seen
+    while len(seen) < 20_000:
+        await asyncio.sleep(0)
+        turns += bool(seen)
+    assert turns > 3
+    await connection.ended()
+
+
+async def test_a_peer_that_is_gone_before_it_is_refused_breaks_nothing(serve: Serve) -> None:
+    serving = await serve()
+    connection = Connection("nowhere")
+
+    async def send(event: dict[str, Any]) -> None:
+        raise OSError("the peer has left")
+
+    connection.send_to_peer = send
+    connection.begin()
+    await connection.ended()
+    assert await serving.node.recorder.flush()
+    assert (await Event.objects.aget(kind="refused")).code == 4404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -89,7 +90,8 @@ async def _refuse(
     )  # fmt: skip
     recorder.count(subject, refused=1)
     await recorder.settle()
-    await _tell(handshake.scope, send, refusal)
+    with contextlib.suppress(*server.PEER_HAS_LEFT):  # who asked may be gone
+        await _tell(handshake.scope, send, refusal)
 
 
 async def _tell(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:
