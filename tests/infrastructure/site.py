@@ -145,8 +145,8 @@ class Site:
         return self._start_server(
             "hypercorn",
             [
-                *("hypercorn", "--bind", f"127.0.0.1:{port}", "--graceful-timeout", "1"),
-                *(*options, "wsproject.asgi:application"),
+                *("hypercorn", "--bind", f"127.0.0.1:{port}", "--workers", "0"),
+                *("--graceful-timeout", "1", *options, "wsproject.asgi:application"),
             ],
             port,
         )
