@@ -245,6 +245,13 @@ def test_a_client_that_could_not_connect_is_invalid(fields: dict[str, Any]) -> N
     assert refused.value.message_dict.keys() == fields.keys()
 
 
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "a\u2028b"])
+def test_a_client_whose_name_would_spoil_a_log_line_is_invalid(name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        client(name=name).full_clean()
+    assert refused.value.message_dict.keys() == {"name"}
+
+
 def test_what_the_defaults_make_is_valid_and_safe() -> None:
     row = endpoint()
     row.full_clean()
