@@ -68,7 +68,7 @@ async def come_and_go(
 
     async def talk() -> bool:
         await asyncio.gather(*map(echoes, [*before[1:], *meanwhile]))
-        return time.monotonic() - begun > 2 * NODE_TTL
+        return time.monotonic() - begun > 1.5 * NODE_TTL
 
     await aeventually(talk, timeout=3 * NODE_TTL, every=0.05)
     return meanwhile

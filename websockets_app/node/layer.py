@@ -257,11 +257,10 @@ class NodeLayer:
 
     def _complain(self, error: Exception) -> str:
         """Take note that the layer fails; return the words for it."""
-        late = isinstance(error, TimeoutError)
-        why = f"no answer within {ANSWER_SECONDS:g} s" if late else str(error).rstrip(".") or repr(error)
         words = (
-            f"The channel layer fails: {channel_layer.name_of(self._layer)}: {why}. Peers of "
-            "this process are reached without it, others when its server runs and can be reached."
+            f"The channel layer fails: {channel_layer.name_of(self._layer)}: {_why(error)}. Peers "
+            "of this process are reached without it, others when its server runs and can be "
+            "reached."
         )
         if not self.trouble:
             logger.warning("%s Changes are noticed by polling.", words)
@@ -275,3 +274,9 @@ class NodeLayer:
                 await work
         except Exception as error:
             logger.debug("A node could not %s: %r", what, error)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_SECONDS:g} s"
+    return str(error).rstrip(".") or repr(error)
