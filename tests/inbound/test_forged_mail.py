@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 import redis
@@ -14,6 +13,7 @@ from channels_redis.core import RedisChannelLayer
 from pytest_django import Settings
 
 from tests.inbound.driver import Connection
+from tests.infrastructure.layers import use_layer
 from tests.infrastructure.waiting import aeventually
 from websockets_app.core.states import CloseCause
 from websockets_app.inbound.serving import Serving, stop_serving
@@ -93,15 +93,8 @@ async def through_valkey(
         return
     url: str = request.getfixturevalue("valkey_url")
     monkeypatch.setattr(layers, "RETRY_SECONDS", 0.05)
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {
-                "hosts": [{"address": url, "socket_timeout": None}], "prefix": uuid4().hex,
-                "capacity": 100_000,
-            },
-        },
-    }  # fmt: skip
+    use_layer(settings, url)
+    settings.CHANNEL_LAYERS["default"]["CONFIG"]["capacity"] = 10_000
     yield url
     await stop_serving()
     await cast("RedisChannelLayer", get_channel_layer()).close_pools()
@@ -183,15 +176,7 @@ async def test_what_is_no_message_at_all_is_survived(
     junk: bytes,
 ) -> None:
     monkeypatch.setattr(layers, "RETRY_SECONDS", 0.05)
-    prefix = uuid4().hex
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {
-                "hosts": [{"address": valkey_url, "socket_timeout": None}], "prefix": prefix,
-            },
-        },
-    }  # fmt: skip
+    prefix = use_layer(settings, valkey_url)
     serving = await serve(echo={"handler": "handlers.echo"})
     connection = Connection("echo")
     await connection.connect()
