@@ -28,8 +28,9 @@ async def test_a_server_that_stops_ends_each_session_once_and_leaves_nothing_ope
         assert closes == [f"close {row['close_code']}"]
     assert any(note.startswith("awake") for note in stopped.brief.notes())  # it had its time
     assert not any(note.startswith("awake") for note in stopped.stuck.notes())
-    states = [node["state"] for node in nodes_of(stopped.served.site)]
-    assert states == ["stopped"] * (2 if kind.workers else 1)
+    nodes = [(node["server"], node["state"]) for node in nodes_of(stopped.served.site)]
+    name = kind.packages[0]
+    assert nodes == [(name, "stopped")] * (2 if kind.workers else 1)
     # Uvicorn, in one process, ends by the very signal when it is done.
     assert stopped.status in {0, -signal.SIGTERM}
     assert stopped.seconds < 8 * SCALE
