@@ -33,33 +33,8 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        where = parser.add_mutually_exclusive_group()
-        where.add_argument(
-            "--node", action="append", default=[], metavar="NODE",
-            help="Only this process, as host:pid or by its id or the beginning of it; may be "
-            "repeated.",
-        )  # fmt: skip
-        where.add_argument("--host", help="Only the processes of the host of this name.")
-        where.add_argument("--local", action="store_true", help="Only the processes of this host.")
-        parser.add_argument(
-            "--over", type=_seconds, default=30.0, metavar="SECONDS",
-            help="How long the closing takes; 30 by default.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--keep-out", type=_seconds, metavar="SECONDS",
-            help="Admit nobody new meanwhile, nor for so many seconds afterwards.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--endpoint", action="append", default=[], metavar="ENDPOINT",
-            help="Only the sessions of this endpoint; may be repeated.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--code", type=_code, default=CloseCode.SERVICE_RESTART.value,
-            help="The close code; 1012 by default.",
-        )  # fmt: skip
-        parser.add_argument(
-            "--reason", type=_reason, default="", help="The close reason; none by default."
-        )
+        _add_where(parser)
+        _add_how(parser)
         parser.add_argument(
             "--no-wait", action="store_true", help="Ask, and don't wait for the end."
         )
@@ -144,6 +119,38 @@ class Command(BaseCommand):
         out = self.stderr if options["json"] else self.stdout
         out.write(line)
         out.flush()
+
+
+def _add_where(parser: ArgumentParser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--node", action="append", default=[], metavar="NODE",
+        help="Only this process: its host:pid, or its id or the beginning of it; may be repeated.",
+    )  # fmt: skip
+    where.add_argument("--host", help="Only the processes of the host of this name.")
+    where.add_argument("--local", action="store_true", help="Only the processes of this host.")
+    parser.add_argument(
+        "--endpoint", action="append", default=[], metavar="ENDPOINT",
+        help="Only the sessions of this endpoint; may be repeated.",
+    )  # fmt: skip
+
+
+def _add_how(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--over", type=_seconds, default=30.0, metavar="SECONDS",
+        help="How long the closing takes; 30 by default.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--keep-out", type=_seconds, metavar="SECONDS",
+        help="Admit nobody new meanwhile, nor for so many seconds afterwards.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--code", type=_code, default=CloseCode.SERVICE_RESTART.value,
+        help="The close code; 1012 by default.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--reason", type=_reason, default="", help="The close reason; none by default."
+    )
 
 
 def _seconds(text: str) -> float:
