@@ -26,6 +26,8 @@ INBOX = 5
 TOO_BIG = 100
 
 _HANDLER = """
+import asyncio
+
 diary, flags, permits = [], set(), None
 
 def flags_of(name):
@@ -34,6 +36,7 @@ def flags_of(name):
 {form} live(name, wants):
     diary.append(("begin", name))
     try:
+        {turn}
         if "wait" in wants:
             {await_}permits.acquire({timeout})
         if "raise" in wants:
@@ -61,8 +64,12 @@ def flags_of(name):
 {form} on_close(code):
     {await_}live(f"close {{code}}", flags_of("on_close"))
 """
-_ASYNC = {"form": "async def", "await_": "await ", "a": "a", "timeout": ""}  # fmt: skip
-_PLAIN = {"form": "def", "await_": "", "a": "", "timeout": "timeout=20"}  # fmt: skip
+_ASYNC = {"form": "async def", "await_": "await ", "a": "a", "timeout": "",
+    "turn": "await asyncio.sleep(0)",
+}  # fmt: skip
+_PLAIN = {"form": "def", "await_": "", "a": "", "timeout": "timeout=20",
+    "turn": "pass",
+}  # fmt: skip
 SOURCES = {"async": _HANDLER.format(**_ASYNC), "plain": _HANDLER.format(**_PLAIN)}
 FLAGS = [
     "may_open waits", "on_open waits", "on_open raises", "on_error raises", "on_close waits",
@@ -196,6 +203,7 @@ class Life:
     async def server_gives_up(self) -> None:
         assert self.connection.task is not None
         self.connection.task.cancel()
+        self.was_given_up = True
         self.was_given_up = True
         self.causes.add(CloseCause.SHUTDOWN)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
+from tests.inbound.life import BreakableConnection
 from tests.infrastructure.waiting import aeventually
 from websockets_app.models import Endpoint, Event
 
@@ -25,6 +27,17 @@ async def may_open():
 
 async def on_message(message):
     return message
+"""
+
+
+PARTING = """
+import asyncio
+
+parted = []
+
+async def on_close(code):
+    await asyncio.sleep(0)
+    parted.append(code)
 """
 
 
@@ -92,3 +105,22 @@ async def test_a_peer_that_does_not_read_holds_up_no_change(serve: Serve) -> Non
         await connection.ended()
     assert await serving.node.recorder.flush()
     assert await Event.objects.filter(kind="close", cause="config").acount() == 5
+
+
+async def test_a_session_whose_server_fails_is_told_so_and_closed_in_order(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("parting", PARTING)
+    serving = await serve(parting={"handler": reference})
+    connection = BreakableConnection("parting", None)
+    await connection.connect()
+    connection.fails = True
+    connection.send("which nobody receives any more")
+    assert await connection.next() == {
+        "type": "websocket.close", "code": 1011, "reason": "",
+    }  # fmt: skip
+    await connection.ended()
+    assert await serving.node.recorder.flush()
+    closed = await Event.objects.aget(kind="close")
+    assert (closed.code, closed.cause) == (1011, "transport")
+    assert sys.modules[reference].parted == [1011]
