@@ -41,6 +41,9 @@ def flags_of(name):
             {await_}permits.acquire({timeout})
         if "raise" in wants:
             raise LookupError(wants)
+    except asyncio.CancelledError:
+        diary.append(("cancelled", name))
+        raise
     finally:
         diary.append(("end", name))
 
@@ -64,11 +67,12 @@ def flags_of(name):
 {form} on_close(code):
     {await_}live(f"close {{code}}", flags_of("on_close"))
 """
-_ASYNC = {"form": "async def", "await_": "await ", "a": "a", "timeout": "",
+_ASYNC = {
+    "form": "async def", "await_": "await ", "a": "a", "timeout": "",
     "turn": "await asyncio.sleep(0)",
 }  # fmt: skip
-_PLAIN = {"form": "def", "await_": "", "a": "", "timeout": "timeout=20",
-    "turn": "pass",
+_PLAIN = {
+    "form": "def", "await_": "", "a": "", "timeout": "timeout=20", "turn": "pass",
 }  # fmt: skip
 SOURCES = {"async": _HANDLER.format(**_ASYNC), "plain": _HANDLER.format(**_PLAIN)}
 FLAGS = [
@@ -265,7 +269,7 @@ class Life:
     # What must hold
 
     def check_callbacks(self, row: Session | None) -> None:
-        """One at a time, open first, close last, each error after what raised."""
+        """One at a time and to its end, open first, close last, each error after what raised."""
         begun = [name for what, name in self.handler.diary if what == "begin"]
         assert self.handler.diary == [
             entry for name in begun for entry in (("begin", name), ("end", name))
