@@ -63,6 +63,7 @@ class NodeLayer:
         self._numbers = itertools.count(1)
         self._broadcasts = Numbering()
         self._lost = 0
+        self._complained = 0
         self._unheard = 0
         self._answered = False
         self._hearing: asyncio.Timeout | None = None
@@ -144,14 +145,18 @@ class NodeLayer:
         A node that can't hear has no channel: whoever sends to its peers is told so.
         """
         lost = self._broadcasts.lost()
-        if lost > self._lost:
-            logger.warning("%d broadcasts of other nodes got lost", lost - self._lost)
-        self._lost = lost
+        self._warn("broadcasts of other nodes got lost", lost - self._lost)
+        self._warn("layer messages that aren't ours were dropped", self.dropped - self._complained)
+        self._lost, self._complained = lost, self.dropped
         return {
             "channel": "" if self.trouble else self.channel,
             "mail_dropped": min(self.dropped, MOST),
             "mail_lost": lost,
         }
+
+    def _warn(self, what: str, number: int) -> None:
+        if number > 0:
+            logger.warning("%d %s", number, what)
 
     async def _hand_over(self, sending: Coroutine[Any, Any, None]) -> None:
         """Await `sending`; where the layer was found to fail already nobody waits for it again."""
@@ -227,7 +232,6 @@ class NodeLayer:
             self._note_answer()
         if not isinstance(message, dict) or not self._is_taken(message):
             self.dropped += 1
-            logger.warning("Dropped a layer message that isn't ours")
 
     def _is_taken(self, message: dict[str, Any]) -> bool:
         kind = message.get("type")
