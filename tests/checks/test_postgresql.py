@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from pytest_django import Settings
 
 from websockets_app.checks.postgresql import check_pool
 
@@ -35,4 +36,13 @@ def test_other_databases_know_no_pool(
 ) -> None:
     options["pool"] = True
     monkeypatch.setattr(type(connections["default"]), "vendor", "sqlite")
+    assert check_pool() == []
+
+
+@pytest.mark.parametrize("wrong", [[], {"SYNC_THREADS": "32"}], ids=repr)
+def test_a_setting_of_another_type_is_left_to_its_own_check(
+    options: dict[str, Any], settings: Settings, wrong: Any
+) -> None:
+    options["pool"] = True
+    settings.WEBSOCKETS = wrong
     assert check_pool() == []

@@ -11,6 +11,7 @@ from django.db import connections, router
 from ..conf import app_settings
 from ..models import Session
 from ..node.node import LOOKUP_THREADS
+from .options import are_usable
 from .tags import WEBSOCKETS
 
 LASTING: Final = 4
@@ -25,7 +26,7 @@ DEFAULT_SIZE: Final = 4
 def check_pool(**kwargs: Any) -> list[checks.CheckMessage]:
     connection = connections[router.db_for_write(Session)]
     pool = connection.settings_dict["OPTIONS"].get("pool")
-    if connection.vendor != "postgresql" or not pool:
+    if connection.vendor != "postgresql" or not pool or not are_usable():
         return []
     size = _size(pool)
     needed = LASTING + LOOKUP_THREADS + SHARED
