@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -13,6 +14,7 @@ from tests.infrastructure.ports import free_port
 from tests.infrastructure.valkey import Valkey
 from tests.infrastructure.waiting import SCALE, eventually
 from websockets_app.exceptions import ConfigurationError, InvalidResult, NodeUnreachable
+from websockets_app.inbound.handle import WebsocketSession
 from websockets_app.node import broadcast, elsewhere, layer, mail
 
 CHANNEL = "websockets_app.node.x!y"
@@ -98,3 +100,17 @@ def test_a_site_without_a_layer_between_processes_is_told_which_setting_it_is(
 def test_text_that_cannot_be_sent_is_refused_where_it_is_sent() -> None:
     with pytest.raises(InvalidResult):
         broadcast.broadcast("room", "half a pair: \ud800")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("half a pair: \ud800", InvalidResult), (7, TypeError)]
+)
+def test_what_is_no_name_of_a_group_is_refused_before_the_layer_fails_for_it(
+    settings: Settings, valkey: Valkey, name: Any, error: type[Exception]
+) -> None:
+    use_layer(settings, valkey.url)
+    session = WebsocketSession("nobody", here=True)
+    for ask in (session.join, session.leave, lambda group: broadcast.broadcast(group, "hello")):
+        with pytest.raises(error):
+            ask(name)
+    assert not elsewhere._last_failure.words()

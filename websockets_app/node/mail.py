@@ -34,15 +34,15 @@ def closing(peer_id: str, code: int, reason: str, cause: CloseCause) -> Mail:
 
 
 def joining(peer_id: str, group: str) -> Mail:
-    return {"do": JOIN, "peer": peer_id, "group": group}
+    return {"do": JOIN, "peer": peer_id, "group": _name(group)}
 
 
 def leaving(peer_id: str, group: str) -> Mail:
-    return {"do": LEAVE, "peer": peer_id, "group": group}
+    return {"do": LEAVE, "peer": peer_id, "group": _name(group)}
 
 
 def fanning_out(group: str, frame: Frame) -> Mail:
-    return {"do": FAN_OUT, "group": group, **_content(frame)}
+    return {"do": FAN_OUT, "group": _name(group), **_content(frame)}
 
 
 def deliver(mail: object, peers: Peers, own: Own) -> bool:
@@ -121,6 +121,17 @@ _DELIVERIES: Final[Mapping[str, Callable[[Mapping[str, Any]], Delivery]]] = {
 def _content(frame: Frame) -> Mail:
     size_of(frame)  # which refuses text that can't be encoded: here, where somebody hears of it
     return {"text": frame} if isinstance(frame, str) else {"bytes": frame}
+
+
+def _name(group: object) -> str:
+    """Return the name of a group; raise `TypeError` or `InvalidResult` where it can't be one.
+
+    It may be a peer's word. Found out by the layer, it would look as if the layer failed.
+    """
+    if not isinstance(group, str):
+        raise TypeError(f"The name of a group is text, not {type(group).__name__}.")
+    size_of(group)
+    return group
 
 
 def _frame(mail: Mapping[str, Any]) -> Frame:
