@@ -341,6 +341,22 @@ async def test_of_many_who_come_at_once_no_more_enter_than_there_is_room_for(
     assert not serving.limits.seats._taken
 
 
+async def test_who_hesitates_to_open_shares_the_bucket_all_the_same(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("hesitant", HESITANT)
+    serving = await serve(echo={"handler": reference, "rate_scope": "address"})
+    connection = visitor()
+    opening = asyncio.create_task(entered(connection))
+    await aeventually(lambda: serving.limits.seats._taken)
+    await serving.limits._look_after()
+    sys.modules[reference].decided.set()
+    await opening
+    await entered(visitor())
+    await aeventually(lambda: len(serving.limits._sessions()) == 2)
+    assert len({session.bucket for session in serving.limits._sessions()}) == 1
+
+
 async def test_who_leaves_makes_room(serve_echo: Serve) -> None:
     await serve_echo(max_sessions_per_user=1)
     first = await entered(visitor(User(pk=1)))

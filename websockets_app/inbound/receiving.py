@@ -27,8 +27,8 @@ class Receiving(ABC):
     ending: Ending | None
     record: PeerRecord
 
-    def __init__(self, node: Node, receive: Receive, bucket: TokenBucket | None) -> None:
-        self.bucket = bucket
+    def __init__(self, node: Node, receive: Receive) -> None:
+        self.bucket: TokenBucket | None = None
         """From which each message takes a token; None: any number may come."""
         self.over: Future[None] = node.loop.create_future()
         """Done when nothing more is said to the peer, whatever the handler still does."""

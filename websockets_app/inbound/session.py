@@ -61,7 +61,7 @@ class InboundSession(Receiving, Sending):
         send: Send,
         bucket_for: Callable[[EndpointConfig], TokenBucket | None],
     ) -> None:
-        Receiving.__init__(self, node, receive, bucket_for(config))
+        Receiving.__init__(self, node, receive)
         Sending.__init__(self, node.own)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id, here=True)
@@ -128,6 +128,9 @@ class InboundSession(Receiving, Sending):
         if not await server.accept(self._send, self._subprotocol) or self.ending is not None:
             return False
         self._opened_at = time.time()
+        # Not before: a bucket that no peer of the node has may be forgotten, and so be shared no
+        # more.
+        self.bucket = self._bucket_for(self.config)
         self._node.peers.add(self)
         self.record.opened(self._handshake.path)
         self._node.recorder.put_session(self.row())
