@@ -11,7 +11,8 @@ from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.inbound.life import BreakableConnection
 from tests.infrastructure.waiting import aeventually
-from websockets_app.models import Endpoint, Event
+from websockets_app.inbound.serving import stop_serving
+from websockets_app.models import Endpoint, Event, Node, Session
 
 Serve = Callable[..., Any]
 
@@ -51,6 +52,19 @@ class DeafConnection(Connection):
     async def _send_once(self, event: dict[str, Any]) -> None:
         if event["type"] != "websocket.accept":
             await asyncio.Event().wait()
+        await self.sent.put(event)
+
+
+class FailingConnection(Connection):
+    """A peer whose server has no word for why it can't close."""
+
+    async def connect(self) -> dict[str, Any]:
+        self.send_to_peer = self._send_or_fail
+        return await super().connect()
+
+    async def _send_or_fail(self, event: dict[str, Any]) -> None:
+        if event["type"] == "websocket.close":
+            raise LookupError(event["type"])
         await self.sent.put(event)
 
 
@@ -124,3 +138,17 @@ async def test_a_session_whose_server_fails_is_told_so_and_closed_in_order(
     closed = await Event.objects.aget(kind="close")
     assert (closed.code, closed.cause) == (1011, "transport")
     assert sys.modules[reference].parted == [1011]
+
+
+async def test_a_server_that_fails_to_close_one_session_does_not_keep_the_node_from_ending(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    serving = await serve(parting={"handler": write_handler("parting", PARTING)})
+    failing, sound = FailingConnection("parting"), Connection("parting")
+    for connection in (failing, sound):
+        assert (await connection.connect())["type"] == "websocket.accept"
+    await aeventually(lambda: len(serving.node.peers) == 2)
+    await stop_serving()
+    assert (await sound.next())["code"] == 1001
+    assert (await Node.objects.aget(pk=serving.node.id)).state == "stopped"
+    assert {s.close_cause async for s in Session.objects.all()} == {"shutdown"}

@@ -59,11 +59,13 @@ class Serving:
         if begun:
             return
         self.drains.stop()
-        closing = (
-            session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+        # The node owns these: one that fails is logged, and the others and the node go on ending.
+        closing = [
+            self.node.own(session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN))
             for session in self._sessions()
-        )
-        await asyncio.gather(*closing)
+        ]
+        if closing:
+            await asyncio.wait(closing)
         await self.node.stop()
         self.revocation.stop()
         atexit.unregister(self.node.recorder.flush_at_exit)
