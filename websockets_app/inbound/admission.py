@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -96,7 +97,12 @@ async def _arrival(
         nobody = _nobody(handshake)
         return access.who_is_refused(nobody.known.user, config) or nobody
 
+    asked_at = time.monotonic()
+
     def look() -> Arrival | Refusal:
+        if time.monotonic() - asked_at > ANSWER_SECONDS:
+            # Nobody waits any more: a database that comes back is not asked for all of those.
+            raise TimeoutError
         if given is None:
             known = logins.load_user(key) if key else Known(AnonymousUser(), None)
         else:
