@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
 from pytest_django import Settings
 
 from websockets_app.inbound import rows
+from websockets_app.inbound.handle import WebsocketSession
 from websockets_app.inbound.handshake import Handshake
 from websockets_app.models import Session
 
@@ -42,3 +46,13 @@ def test_a_socket_without_addresses_has_none() -> None:
     for client in (None, (), (None, 0), ("", 0)):
         scope = {"path": "/x", "headers": [], "client": client}
         assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == ""
+
+
+@pytest.mark.parametrize("key", ["", "0", "device-7", "12345678-aaaa", "9" * 40])
+def test_from_another_process_who_has_no_row_is_nobody(db: None, key: str) -> None:
+    tom = User.objects.create_user("tom")
+    about = {"endpoint_path": "x", "path": "/x", "opened_at": timezone.now()}
+    for session_id, user_key in (("a" * 32, str(tom.pk)), ("b" * 32, key)):
+        Session.objects.create(id=session_id, user_key=user_key, **about)
+    assert WebsocketSession("a" * 32).user == tom
+    assert WebsocketSession("b" * 32).user is None

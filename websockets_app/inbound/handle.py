@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 
 from ..core.states import Direction, NodeState, SendAnswer
 from ..exceptions import NodeUnreachable
@@ -58,7 +59,7 @@ class WebsocketSession(PeerHandle):
         if self._here or self._find():
             return super().user
         key = Session.objects.values_list("user_key", flat=True).filter(pk=self.id).first()
-        return get_user_model()._default_manager.filter(pk=key).first() if key else None
+        return _user_with(key) if key else None
 
     def _post(self, letter: Mail) -> SendAnswer:
         channel = self._channel()
@@ -98,6 +99,16 @@ class WebsocketSession(PeerHandle):
                 "begun, or its log tells why the layer fails there."
             )
         return channel
+
+
+def _user_with(key: str) -> Any:
+    """Return the user whose primary key was written as `key`; None where there is none."""
+    model = get_user_model()
+    try:
+        primary_key = model._meta.pk.to_python(key)
+    except ValidationError:  # of somebody that a middleware made up
+        return None
+    return model._default_manager.filter(pk=primary_key).first()
 
 
 def open_sessions(endpoint: str | None) -> list[WebsocketSession]:
