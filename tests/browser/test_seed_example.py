@@ -28,7 +28,7 @@ def test_the_seeds_endpoint_hears_what_a_browser_sends(site: Site, page: Page) -
     site.create_admin()
     server = site.start_daphne()
     log_in(page, server)
-    text = script.text.replace("localhost:8000", f"127.0.0.1:{server.port}")
+    text = script.text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
     page.evaluate(f"() => {{ {text} window.ws = ws; }}")
     server.wait_for_output("Connection opened.")
     server.wait_for_output("Message received: hello")
