@@ -18,12 +18,13 @@ from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.waiting import aeventually
-from websockets_app.inbound import limits
+from websockets_app.inbound import limits, neighbours
 from websockets_app.inbound.rates import Account
 from websockets_app.inbound.seats import NOBODY
 from websockets_app.inbound.serving import Serving
 from websockets_app.inbound.visitor import Visitor
 from websockets_app.models import Endpoint, Event, Node, Session
+from websockets_app.models.endpoint import EndpointQuerySet
 from websockets_app.recording.facts import moment
 
 Serve = Callable[..., Any]
@@ -443,6 +444,31 @@ async def test_strangers_are_counted_over_all_processes_too(serve_echo: Serve) -
     assert await status_of(visitor()) == 101  # nobody has looked yet
     await serving.limits.neighbours.look()
     assert await status_of(visitor()) == 503
+
+
+async def test_all_sessions_of_other_processes_are_counted_once_for_a_crowd(
+    serve_echo: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = await serve_echo(max_sessions=4, max_sessions_per_user=1)
+    await neighbour_with_sessions(2)
+    await serving.limits.neighbours.look()
+    asked = []
+    count = EndpointQuerySet.open_beside
+
+    def counting(*arguments: Any, all_of_them: bool) -> Any:
+        asked.append(all_of_them)
+        return count(*arguments, all_of_them=all_of_them)
+
+    monkeypatch.setattr(EndpointQuerySet, "open_beside", counting)
+    monkeypatch.setattr(neighbours, "COUNT_SECONDS", 3600.0)
+    assert await status_of(visitor(User(pk=2))) == 101
+    assert await status_of(visitor(User(pk=1))) == 429
+    assert await status_of(visitor(User(pk=3))) == 101
+    assert await status_of(visitor(User(pk=4))) == 503
+    monkeypatch.setattr(neighbours, "COUNT_SECONDS", 0.0)
+    await Session.objects.filter(node_id="other").adelete()
+    assert await status_of(visitor(User(pk=4))) == 101
+    assert asked == [True, False, False, False, True]
 
 
 @pytest.mark.django_db
