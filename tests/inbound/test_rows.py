@@ -34,6 +34,13 @@ def test_a_user_of_any_model_fits_the_columns() -> None:
         assert len(value) <= length_of(column)
 
 
+def test_a_user_of_another_model_is_not_taken_for_the_sites_own_of_that_key(db: None) -> None:
+    tom = User.objects.create_user("tom")
+    device = SimpleNamespace(pk=tom.pk, get_username=lambda: "device")
+    keys = [rows.of_user(user)["user_key"] for user in (tom, device)]
+    assert keys == [str(tom.pk), f"SimpleNamespace:{tom.pk}"]
+
+
 def test_the_address_is_that_of_whom_a_trusted_proxy_passes_on(settings: Settings) -> None:
     headers = [(b"x-forwarded-for", b"1.1.1.1, 203.0.113.9"), (b"x-forwarded-for", b"10.0.0.2")]
     scope = {"path": "/x", "headers": headers, "client": ["10.0.0.1", 0]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
+
 from ..core.text import tame
 from ..recording.facts import SessionRow, moment
 from ..recording.peer_record import PeerRecord
@@ -29,6 +31,8 @@ def of_user(user: Any) -> SessionRow:
     key = getattr(user, "pk", None)
     if key is None:
         return {"user_key": "", "username": ""}
+    if not isinstance(user, get_user_model()):
+        key = f"{user.__class__.__name__}:{key}"  # a middleware's: not the user of that key
     return {"user_key": str(key)[:64], "username": user.get_username()[:254]}
 
 

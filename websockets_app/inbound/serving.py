@@ -142,5 +142,5 @@ async def stop_serving() -> None:
 async def _start() -> Serving:
     serving = Serving()
     await serving.start()
-    logger.info("Serving %d endpoints below %s", len(serving.registry), app_settings.PREFIX)
+    logger.info("Endpoints served below %s: %d", app_settings.PREFIX, len(serving.registry))
     return serving
