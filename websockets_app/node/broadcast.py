@@ -29,11 +29,13 @@ def broadcast(group: str, message: str | bytes | dict[str, Any] | list[Any]) -> 
         asyncio.run_coroutine_threadsafe(node.peers.fan_out(group, frame), node.loop)
         for node in nodes()
     ]
-    written = sum(done.result() for done in under_way)
-    if spans_processes():
-        elsewhere.post_to_all(letter)
-    else:
-        _tell_that_nobody_is_reached()
+    try:
+        if spans_processes():  # before those here: one who doesn't read may take seconds
+            elsewhere.post_to_all(letter)
+        else:
+            _tell_that_nobody_is_reached()
+    finally:
+        written = sum(done.result() for done in under_way)
     return written
 
 
@@ -41,11 +43,17 @@ async def abroadcast(group: str, message: str | bytes | dict[str, Any] | list[An
     """Send `message` to every member of `group`, as `broadcast` does."""
     frame = as_frame(message)
     letter = mail.fanning_out(group, frame)
-    written = sum([await _fan_out(node, group, frame) for node in nodes()])
-    if spans_processes():
-        await elsewhere.apost_to_all(letter)
-    else:
+    if not spans_processes():
         _tell_that_nobody_is_reached()
+        return await _fan_out_here(group, frame)
+    # Side by side: a member here who doesn't read may take seconds.
+    written, posted = await asyncio.gather(
+        _fan_out_here(group, frame), elsewhere.apost_to_all(letter), return_exceptions=True
+    )
+    if isinstance(written, BaseException):
+        raise written
+    if isinstance(posted, BaseException):
+        raise posted
     return written
 
 
@@ -53,6 +61,10 @@ def _tell_that_nobody_is_reached() -> None:
     if not nodes():
         reach = reach_of(configured_layer())
         logger.warning("A broadcast reaches nobody: this process has no peers, and %s", reach)
+
+
+async def _fan_out_here(group: str, frame: Frame) -> int:
+    return sum([await _fan_out(node, group, frame) for node in nodes()])
 
 
 async def _fan_out(node: Node, group: str, frame: Frame) -> int:
