@@ -25,6 +25,7 @@ from websockets_app.inbound.serving import Serving
 from websockets_app.inbound.visitor import Visitor
 from websockets_app.models import Endpoint, Event, Node, Session
 from websockets_app.models.endpoint import EndpointQuerySet
+from websockets_app.node import sending
 from websockets_app.recording.facts import moment
 
 Serve = Callable[..., Any]
@@ -300,6 +301,19 @@ async def test_a_peer_that_does_not_read_is_closed_and_lets_go_of_the_handler(
     why = "a message to the peer waited for 0.05 s"
     assert await ended_by(serving, connection) == (1013, "slow", why)
     assert sys.modules[reference].answers == ["gone", 1013]
+
+
+async def test_a_peer_for_whom_more_waits_than_a_process_may_keep_is_closed(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "WAITING_BYTES", 1000)
+    source = "async def on_message(message, session):\n    session.send_text_async(message)\n"
+    serving = await serve(echo={"handler": write_handler("sender", source), "send_timeout": 0})
+    connection = await entered(SlowReader("echo"))
+    for _ in range(10):
+        connection.send("go")
+    why = "1000 bytes wait for the peer to read"
+    assert await ended_by(serving, connection) == (1013, "slow", why)
 
 
 async def test_a_send_that_its_own_handler_gave_up_is_no_end(

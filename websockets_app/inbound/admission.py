@@ -28,7 +28,7 @@ from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 5.0
 """After so long the database, or the store of sessions, counts as away."""
 
 

@@ -270,7 +270,7 @@ class InboundSession(Receiving, Sending):
 
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""
-        if _rate(config) != _rate(self.config):
+        if config.rate != self.config.rate:
             self.bucket = self._bucket_for(config)
         self.config = config
         self.record.messages = config.record_messages
@@ -294,7 +294,3 @@ class InboundSession(Receiving, Sending):
             **rows.of_ending(self.ending),
             **rows.of_counters(self.record),
         }
-
-
-def _rate(config: EndpointConfig) -> tuple[float, int, str]:
-    return config.messages_per_second, config.message_burst, config.rate_scope

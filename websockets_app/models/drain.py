@@ -88,6 +88,9 @@ class Drain(models.Model):
         ordering = ("-id",)
         constraints = (choices.one_of("state", DrainState),)
 
+    def __str__(self) -> str:
+        return f"{self.node_id} over {self.seconds:g} s: {self.state}"
+
     def concerns(self, endpoint: str) -> bool:
         """Tell whether it is about the sessions of `endpoint`, a path."""
         return not self.endpoints or endpoint in self.endpoints

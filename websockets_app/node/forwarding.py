@@ -86,7 +86,11 @@ class ThreadForwarding(_Forwarding[Callable[[], object]]):
         with self._lock:
             begins = self._append(letter)
         if begins:
-            threading.Thread(target=self._forward_all, name="websockets-forwarding").start()
+            try:
+                threading.Thread(target=self._forward_all, name="websockets-forwarding").start()
+            except RuntimeError as error:  # no more threads: whoever is next tries again
+                self._busy = False
+                self._complain(error)
 
     def _forward_all(self) -> None:
         try:
