@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 from asgiref.sync import SyncToAsync
 from django.db import connections
@@ -15,7 +17,7 @@ from playwright.sync_api import Browser, Page
 from pytest_django import Settings
 
 from tests.infrastructure.browser import open_page, running_browser
-from tests.infrastructure.postgres import fresh_database, running_postgres
+from tests.infrastructure.postgres import Postgres, fresh_database, running_server
 from tests.infrastructure.processes import Server
 from tests.infrastructure.site import Site
 from tests.infrastructure.valkey import running_valkey
@@ -23,7 +25,10 @@ from websockets_app.dispatch import loader
 
 pytest_plugins = ["websockets_app.testing.pytest_plugin"]
 
-INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "valkey_url"}
+hypothesis.settings.register_profile("thorough", max_examples=5000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "stage", "valkey_url"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -52,10 +57,16 @@ def valkey_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """The URL of a PostgreSQL server that the tests of this worker share."""
-    with running_postgres() as url:
-        yield url
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server that the tests of this worker share."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    """The URL of that server."""
+    return postgres.url
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 from pytest_django import Settings
 
 from tests.infrastructure.waiting import eventually
 from websockets_app.exceptions import InvalidShared, SharedBusy
 from websockets_app.models import SharedMember, SharedValue
+from websockets_app.models.shared import SharedMemberQuerySet
 from websockets_app.shared import stores, values
 from websockets_app.websockets import WebsocketClient, WebsocketSession, shared
 
@@ -185,6 +186,25 @@ def test_a_member_and_their_number_are_bounded(
         shared.add("key", "third")
     assert not shared.add("key", "second")
     assert shared.add("other", "third")
+
+
+def test_the_longest_member_under_the_longest_key_is_kept_in_any_script(store: str) -> None:
+    letters = [chr(0x20000 + number * 37) for number in range(500)]  # of four bytes each
+    key, member = "".join(letters[: values.KEY_LENGTH]), "".join(letters[:374])
+    assert shared.add(key, member)
+    assert shared.members(key) == [member]
+    with pytest.raises(InvalidShared, match="up to 1500 bytes as JSON; this has 1994"):
+        shared.add(key, "".join(letters[:498]))
+
+
+def test_a_member_that_others_add_and_remove_meanwhile_is_no_error(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def come_second(*args: Any, **fields: Any) -> None:
+        raise IntegrityError("a duplicate, removed by the time it is looked for")
+
+    monkeypatch.setattr(SharedMemberQuerySet, "create", come_second)
+    assert not shared.add("key", "tom")
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:

@@ -23,6 +23,9 @@ class WebsocketsSettings:
     REFUSE_WITH: str = "http"
     """`http`: refuse before accept (403, 404). `close`: accept, then close with 44xx."""
 
+    TRUSTED_PROXIES: Sequence[str] = ()
+    """Addresses and networks of proxies whose X-Forwarded-For is believed; `unix`: of a socket."""
+
     ALLOWED_CLIENT_HOSTS: Sequence[str] = ()
     """Hosts, addresses and networks that clients may dial although they aren't public."""
 

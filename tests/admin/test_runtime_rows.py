@@ -184,3 +184,12 @@ def test_no_page_needs_an_inline_script_or_style(
     assert " style=" not in text
     assert " onclick=" not in text
     assert "<script>" not in text
+
+
+def test_a_node_s_page_tells_how_it_is_reached_and_what_got_lost(
+    admin_client: Browser, make_node: Callable[..., Node]
+) -> None:
+    node = make_node(channel="websockets_app.node.x!y", mail_lost=4711, mail_dropped=815)
+    page = admin_client.get(url(Node, "change", node.pk)).content.decode()
+    for shown in ("websockets_app.node.x!y", "Broadcasts lost", "4711", "Messages dropped", "815"):
+        assert shown in page

@@ -6,16 +6,21 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+import redis
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.test import Client as Browser
 from django.utils import timezone
+from pytest_django import Settings
 
 from tests.admin.pages import aact, act, log_in_operator, recorded, told, url
 from tests.inbound.driver import Connection
+from tests.infrastructure.layers import use_layer
 from tests.infrastructure.waiting import aeventually
 from websockets_app.inbound.serving import get_serving, stop_serving
-from websockets_app.models import Endpoint, Event, Session
+from websockets_app.models import Endpoint, Event, Node, Session
+
+CHANNEL = "websockets_app.node.x!y"
 
 arecorded = sync_to_async(recorded)
 
@@ -54,7 +59,7 @@ async def test_an_operator_closes_a_session(operator: Browser) -> None:
     connection = await connect()
     row = await session_row()
     response = await aact(operator, "close", row)
-    assert told(response) == [f"Closed: {row}"]
+    assert told(response) == [f"Closed (1): {row}"]
     closing = await connection.next()
     assert (closing["type"], closing["code"]) == ("websocket.close", 1000)
     closed = await session_row(closed_at__isnull=False)
@@ -70,7 +75,7 @@ async def test_a_text_is_asked_for_and_sent(operator: Browser) -> None:
     question = await aact(operator, "send_text", row)
     assert row.pk in question.content.decode()
     response = await aact(operator, "send_text", row, text="  Grüße\n")
-    assert told(response) == [f"Sent to: {row}"]
+    assert told(response) == [f"Sent to (1): {row}"]
     assert (await connection.next())["text"] == "  Grüße\n"
     assert await arecorded(row) == ["Sent a text of 8 characters."]
 
@@ -84,20 +89,56 @@ async def test_an_empty_text_is_asked_for_again(operator: Browser) -> None:
     assert connection.sent.empty()
 
 
-async def test_what_this_process_does_not_hold_is_told_and_not_recorded(operator: Browser) -> None:
+@pytest.fixture
+async def sessions_elsewhere(transactional_db: None) -> dict[str, Session]:
+    """A session of each kind that this process doesn't hold."""
     now = timezone.now()
-    shared = {"endpoint_path": "feed", "handler": "h", "path": "/", "opened_at": now}
-    elsewhere = await Session.objects.acreate(id="1" * 32, **shared)
-    over = await Session.objects.acreate(
-        id="2" * 32, closed_at=now, close_cause="peer", close_code=1000, **shared
-    )
-    response = await aact(operator, "close", elsewhere, over)
-    assert told(response) == [
-        f"Were closed already: {over}",
-        f"Not held by this process: {elsewhere}",
+    alive = {"kind": "server", "pid": 1, "started_at": now, "renewed_at": now}
+    await Node.objects.acreate(id="a" * 32, channel=CHANNEL, **alive)
+    await Node.objects.acreate(id="b" * 32, channel="", **alive)
+    columns: dict[str, dict[str, Any]] = {
+        "elsewhere": {"node_id": "a" * 32},
+        "deaf": {"node_id": "b" * 32},
+        "orphaned": {"node_id": "c" * 32},
+        "over": {"closed_at": now, "close_cause": "peer", "close_code": 1000},
+    }
+    return {
+        name: await Session.objects.acreate(
+            id=f"{number:032x}", endpoint_path=name, path="/", opened_at=now, **more
+        )
+        for number, (name, more) in enumerate(columns.items(), start=1)
+    }
+
+
+def test_what_other_processes_hold_is_passed_on_counted_and_recorded(
+    sessions_elsewhere: dict[str, Session],
+    admin_client: Browser,
+    settings: Settings,
+    valkey_url: str,
+) -> None:
+    prefix = use_layer(settings, valkey_url)
+    elsewhere, deaf, orphaned, over = sessions_elsewhere.values()
+    response = act(admin_client, "send_text", elsewhere, deaf, orphaned, over, text="hello")
+    *rest, unreached = told(response)
+    assert rest == [
+        f"Passed on to their processes (1): {elsewhere}",
+        f"Were closed already (2): {over}, {orphaned}",
     ]
-    assert await arecorded(elsewhere) == []
-    assert (await Session.objects.aget(pk=elsewhere.pk)).is_open
+    assert unreached.startswith(f"Can't be reached (1): {deaf}. The node of session {deaf.pk}")
+    assert [len(recorded(row)) for row in sessions_elsewhere.values()] == [1, 0, 0, 0]
+    with redis.Redis.from_url(valkey_url) as client:
+        (waiting,) = client.zrange(f"{prefix}{CHANNEL.partition('!')[0]}!", 0, -1)
+    assert b"hello" in waiting
+
+
+def test_without_a_layer_that_spans_processes_an_operator_reads_which_setting_is_missing(
+    sessions_elsewhere: dict[str, Session], admin_client: Browser
+) -> None:
+    elsewhere = sessions_elsewhere["elsewhere"]
+    (message,) = told(act(admin_client, "close", elsewhere))
+    assert message.startswith(f"Can't be reached (1): {elsewhere}. ")
+    assert "configure channels-redis. CHANNEL_LAYERS['default'] (InMemory" in message
+    assert recorded(elsewhere) == []
 
 
 def steers(browser: Browser, session: Session) -> set[str]:

@@ -158,13 +158,13 @@ def test_an_operator_writes_to_a_session_and_closes_it(
     admin.act("Send text to selected sessions")
     admin.page.get_by_label("Text").fill("Maintenance at noon")
     admin.page.get_by_role("button", name="Send").click()
-    admin.tells("Sent to: fresh")
+    admin.tells("Sent to (1): fresh")
     talker.page.wait_for_function("() => window.received.includes('Maintenance at noon')")
 
     admin.page.locator("th.field-short_id a").click()
     expect(admin.page.locator(".websockets-events")).to_contain_text("open")
     admin.page.get_by_role("button", name="Close session").click()
-    admin.tells("Closed: fresh")
+    admin.tells("Closed (1): fresh")
     assert talker.close_code() == 1000
     (session,) = eventually(lambda: closed_sessions(site))
     assert (session["close_code"], session["close_cause"]) == (1000, "admin")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page
 
 from tests.conftest import Demo
-from tests.infrastructure.documents import blocks
+from tests.infrastructure.documents import FENCE, blocks
 from tests.infrastructure.processes import Server
-from tests.infrastructure.site import Site
+from tests.infrastructure.site import REPOSITORY, Site
 from tests.infrastructure.waiting import eventually
 
 PAGE = "docs/how-to/port-from-dirigible.md"
@@ -27,7 +28,7 @@ def test_the_seeds_endpoint_hears_what_a_browser_sends(site: Site, page: Page) -
     site.create_admin()
     server = site.start_daphne()
     log_in(page, server)
-    text = script.text.replace("localhost:8000", f"127.0.0.1:{server.port}")
+    text = script.text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
     page.evaluate(f"() => {{ {text} window.ws = ws; }}")
     server.wait_for_output("Connection opened.")
     server.wait_for_output("Message received: hello")
@@ -108,3 +109,18 @@ def test_the_seeds_chat_works_between_two_sockets_of_a_browser(demo: Demo, page:
         "Tom": ["Welcome Tom!", "Hi Tom!"],
         "Jerry": ["Welcome Jerry!", "Hello Jerry!", '["Tom","Jerry"]'],
     }
+
+
+@pytest.mark.xdist_group("demo")
+def test_the_lines_of_the_documentation_work_in_the_console_of_the_demos_page(
+    demo: Demo, page: Page
+) -> None:
+    text = (REPOSITORY / "docs/how-to/chat-2x.md").read_text(encoding="utf-8")
+    come, talk = [code for _, language, code in FENCE.findall(text) if language == "javascript"]
+    page.goto(demo.server.http("/"))
+    with page.expect_console_message() as welcome:
+        page.evaluate(f"{come}; 0")  # a function as the result would be called
+    assert welcome.value.text == "Welcome Tom!"
+    with page.expect_console_message() as listed:
+        page.evaluate(talk)
+    assert "Tom" in json.loads(listed.value.text)

@@ -153,3 +153,14 @@ def test_a_package_below_one_that_cannot_be_imported(
     monkeypatch.syspath_prepend(tmp_path)
     assert ids(settings, HANDLER_PACKAGES=["check_broken.inner"]) == ["W007"]
     assert "ZeroDivisionError" in str(check_options()[0].msg)
+
+
+@pytest.mark.parametrize("entry", ["127.0.0.1", "10.0.0.0/8", "fd00::/8", "unix"])
+def test_a_proxy_is_an_address_a_network_or_a_unix_socket(settings: Settings, entry: str) -> None:
+    assert ids(settings, TRUSTED_PROXIES=[entry]) == []
+
+
+@pytest.mark.parametrize("entry", ["nginx", "*", "10.0.0.1/8", "0.0.0.0/0", "::/0"])
+def test_a_proxy_that_is_none_or_everybody_is_told(settings: Settings, entry: str) -> None:
+    assert ids(settings, TRUSTED_PROXIES=["127.0.0.1", entry]) == ["E004"]
+    assert repr(entry) in str(check_options())

@@ -215,3 +215,10 @@ def test_a_thread_that_ends_after_its_loop_disturbs_nobody() -> None:
     for thread in pool._threads:
         thread.join(5)
         assert not thread.is_alive()
+
+
+async def test_a_pool_that_has_stopped_refuses_what_would_wait_for_ever(pool: SyncPool) -> None:
+    assert await pool.run(divmod, 17, 5) == (3, 2)
+    pool.stop()
+    with pytest.raises(RuntimeError, match="have stopped"):
+        await pool.run(divmod, 17, 5)

@@ -17,6 +17,7 @@ from websockets_app.core.states import CloseCause
 from websockets_app.inbound.handle import WebsocketSession
 from websockets_app.inbound.serving import Serving, stop_serving
 from websockets_app.models import Endpoint, Event, Session
+from websockets_app.node.node import SWEEP_SECONDS
 
 Serve = Callable[..., Any]
 
@@ -115,7 +116,7 @@ async def process_ends(session: OpenSession) -> None:
 
 ENDINGS = [
     (peer_leaves, 1001, "off", "peer"),
-    (server_gives_up, 1006, "", "transport"),
+    (server_gives_up, 1001, "", "shutdown"),
     (handler_closes, 4321, "enough", "handler"),
     (handler_raises, 1011, "handler error", "handler_error"),
     (message_is_too_big, 1009, "101 bytes; the endpoint takes 100", "too_big"),
@@ -167,6 +168,7 @@ async def test_of_two_ends_at_once_one_counts(
 async def test_a_peer_that_left_is_noticed_while_the_handler_runs_which_may_go_on_to_its_end(
     open_session: Open,
 ) -> None:
+    assert SWEEP_SECONDS * 2 <= 0.1  # the second sweep at the latest reads ahead
     session = await open_session()
     session.connection.send("wait")
     await aeventually(lambda: session.handler.diary == ["waits"])

@@ -18,12 +18,14 @@ from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.waiting import aeventually
-from websockets_app.inbound import limits
+from websockets_app.inbound import limits, neighbours
 from websockets_app.inbound.rates import Account
 from websockets_app.inbound.seats import NOBODY
 from websockets_app.inbound.serving import Serving
 from websockets_app.inbound.visitor import Visitor
 from websockets_app.models import Endpoint, Event, Node, Session
+from websockets_app.models.endpoint import EndpointQuerySet
+from websockets_app.node import sending
 from websockets_app.recording.facts import moment
 
 Serve = Callable[..., Any]
@@ -301,6 +303,19 @@ async def test_a_peer_that_does_not_read_is_closed_and_lets_go_of_the_handler(
     assert sys.modules[reference].answers == ["gone", 1013]
 
 
+async def test_a_peer_for_whom_more_waits_than_a_process_may_keep_is_closed(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "WAITING_BYTES", 1000)
+    source = "async def on_message(message, session):\n    session.send_text_async(message)\n"
+    serving = await serve(echo={"handler": write_handler("sender", source), "send_timeout": 0})
+    connection = await entered(SlowReader("echo"))
+    for _ in range(10):
+        connection.send("go")
+    why = "1000 bytes wait for the peer to read"
+    assert await ended_by(serving, connection) == (1013, "slow", why)
+
+
 async def test_a_send_that_its_own_handler_gave_up_is_no_end(
     serve: Serve, write_handler: WriteHandler
 ) -> None:
@@ -339,6 +354,22 @@ async def test_of_many_who_come_at_once_no_more_enter_than_there_is_room_for(
     assert {(event.code, event.cause) for event in events} == {(1013, "rate")}
     assert "as many sessions are open as the endpoint takes: 3" in events[0].detail
     assert not serving.limits.seats._taken
+
+
+async def test_who_hesitates_to_open_shares_the_bucket_all_the_same(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("hesitant", HESITANT)
+    serving = await serve(echo={"handler": reference, "rate_scope": "address"})
+    connection = visitor()
+    opening = asyncio.create_task(entered(connection))
+    await aeventually(lambda: serving.limits.seats._taken)
+    await serving.limits._look_after()
+    sys.modules[reference].decided.set()
+    await opening
+    await entered(visitor())
+    await aeventually(lambda: len(serving.limits._sessions()) == 2)
+    assert len({session.bucket for session in serving.limits._sessions()}) == 1
 
 
 async def test_who_leaves_makes_room(serve_echo: Serve) -> None:
@@ -427,6 +458,31 @@ async def test_strangers_are_counted_over_all_processes_too(serve_echo: Serve) -
     assert await status_of(visitor()) == 101  # nobody has looked yet
     await serving.limits.neighbours.look()
     assert await status_of(visitor()) == 503
+
+
+async def test_all_sessions_of_other_processes_are_counted_once_for_a_crowd(
+    serve_echo: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = await serve_echo(max_sessions=4, max_sessions_per_user=1)
+    await neighbour_with_sessions(2)
+    await serving.limits.neighbours.look()
+    asked = []
+    count = EndpointQuerySet.open_beside
+
+    def counting(*arguments: Any, all_of_them: bool) -> Any:
+        asked.append(all_of_them)
+        return count(*arguments, all_of_them=all_of_them)
+
+    monkeypatch.setattr(EndpointQuerySet, "open_beside", counting)
+    monkeypatch.setattr(neighbours, "COUNT_SECONDS", 3600.0)
+    assert await status_of(visitor(User(pk=2))) == 101
+    assert await status_of(visitor(User(pk=1))) == 429
+    assert await status_of(visitor(User(pk=3))) == 101
+    assert await status_of(visitor(User(pk=4))) == 503
+    monkeypatch.setattr(neighbours, "COUNT_SECONDS", 0.0)
+    await Session.objects.filter(node_id="other").adelete()
+    assert await status_of(visitor(User(pk=4))) == 101
+    assert asked == [True, False, False, False, True]
 
 
 @pytest.mark.django_db

@@ -12,7 +12,9 @@ from websockets_app.inbound.origins import refusal
 
 def refused(headers: dict[str, str], scheme: str | None = "ws", **fields: Any) -> str:
     sent = {"host": "example.com", **headers}
-    scope: dict[str, Any] = {"headers": [(k.encode(), v.encode()) for k, v in sent.items()]}
+    scope: dict[str, Any] = {
+        "headers": [(k.encode(), v.encode("latin-1", "replace")) for k, v in sent.items()]
+    }
     if scheme is not None:
         scope["scheme"] = scheme
     row = config(1, "a", **{"access": "authenticated", **fields})
@@ -33,7 +35,10 @@ def hosts(settings: Settings) -> None:
         ({"origin": "https://example.com"}, "wss"),
         ({"origin": "http://example.com:8000", "host": "example.com:8000"}, "ws"),
         ({"origin": "https://example.com"}, None),  # Daphne tells no scheme
+        ({"origin": "HTTP://EXAMPLE.COM"}, "ws"),
+        ({"origin": "http://example.com.", "host": "example.com."}, "ws"),
         ({"origin": "https://a.trusted.test"}, "ws"),
+        ({"origin": "https://a.b.TRUSTED.test:443"}, "ws"),
         ({"origin": "https://exact.test:8443"}, "ws"),
     ],
 )
@@ -57,10 +62,65 @@ def test_the_sites_own_and_trusted_origins_enter(headers: dict[str, str], scheme
         ({"origin": ""}, "ws"),
         ({"origin": "http://[bad"}, "ws"),
         ({"origin": "http://evil.test", "host": "evil.test"}, "ws"),  # rebound DNS
+        ({"origin": "http://example.com."}, "ws"),
+        ({"origin": "http://sub.example.com"}, "ws"),
+        ({"origin": "http://example.com:0"}, "ws"),
+        ({"origin": "http://example.com:99999"}, "ws"),
+        ({"origin": "http://tom@example.com"}, "ws"),
+        ({"origin": "http://evil.test@example.com"}, "ws"),
+        ({"origin": "http://example.com@evil.test"}, "ws"),
+        ({"origin": "http://evil.test#@example.com"}, "ws"),
+        ({"origin": "http://evil.test\\@example.com"}, "ws"),
+        ({"origin": "http://evil.test\\.example.com"}, "ws"),
+        ({"origin": "http://example.com\\.evil.test"}, "ws"),
+        ({"origin": "http://example.com/.evil.test"}, "ws"),
+        ({"origin": "http://example.com?.evil.test"}, "ws"),
+        ({"origin": "http://exam\tple.com"}, "ws"),
+        ({"origin": " http://example.com"}, "ws"),
+        ({"origin": "http://example.com, http://evil.test"}, "ws"),
+        ({"origin": "http://evil.test, http://example.com"}, "ws"),
+        ({"origin": "http://еxample.com"}, "ws"),  # a Cyrillic letter
+        ({"origin": "http://xn--xample-2of.com"}, "ws"),  # the same, as browsers send it
+        ({"origin": "//example.com"}, "ws"),
+        ({"origin": "example.com"}, "ws"),
+        ({"origin": "file://"}, "ws"),
+        ({"origin": "file://example.com"}, "ws"),
+        ({"origin": "chrome-extension://example.com"}, "ws"),
+        ({"origin": "https://trusted.test.evil.test:443"}, "ws"),
+        ({"origin": "https://xtrusted.test"}, "ws"),
+        ({"origin": "https://.trusted.test.evil.test"}, "ws"),
+        ({"origin": "http://[::1]"}, "ws"),
+        ({"origin": "http://example.com", "host": ""}, "ws"),
+        ({"origin": "http://example.com", "host": "evil.test"}, "ws"),
+        ({"origin": "http://example.com", "host": "example.com@evil.test"}, "ws"),
+        ({"origin": "http://example.com", "host": "example.com, evil.test"}, "ws"),
     ],
 )
 def test_every_other_origin_is_refused_with_a_reason(headers: dict[str, str], scheme: str) -> None:
     assert refused(headers, scheme) != ""
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::1]:8000", "[2001:db8::1]", "xn--bcher-kva.test"])
+def test_addresses_and_foreign_letters_are_origins_as_browsers_write_them(
+    settings: Settings, host: str
+) -> None:
+    settings.ALLOWED_HOSTS = ["[::1]", "[2001:db8::1]", "xn--bcher-kva.test"]
+    assert refused({"origin": f"http://{host}", "host": host}) == ""
+    assert refused({"origin": "http://[::2]", "host": host}) != ""
+    assert refused({"origin": f"http://{host}.evil.test", "host": host}) != ""
+
+
+@pytest.mark.parametrize("twice", ["origin", "host"])
+def test_a_header_that_comes_twice_is_not_believed(twice: str) -> None:
+    own, other = {"origin": "http://example.com", "host": "example.com"}, {
+        "origin": "http://evil.test", "host": "evil.test",
+    }  # fmt: skip
+    for first, second in ((own, other), (other, own)):
+        sent = [*own.items()]
+        sent.remove((twice, own[twice]))
+        sent += [(twice, first[twice]), (twice, second[twice])]
+        scope = {"scheme": "ws", "headers": [(k.encode(), v.encode()) for k, v in sent]}
+        assert refusal(Handshake(scope=scope, params={}), config(1, "a", access="public")) != ""
 
 
 def test_allowed_hosts_of_any_open_nothing(settings: Settings) -> None:

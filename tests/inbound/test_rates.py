@@ -10,6 +10,7 @@ from redis.exceptions import ConnectionError as StoreAway
 
 from tests.inbound.test_registry import config
 from websockets_app.core.metering import TokenBucket
+from websockets_app.inbound import rates as module
 from websockets_app.inbound.config import EndpointConfig
 from websockets_app.inbound.rate_store import RateStore
 from websockets_app.inbound.rates import SLACK_SECONDS, Rates, window
@@ -110,6 +111,27 @@ async def test_the_bucket_from_which_all_took_too_much_is_named() -> None:
     (account,) = rates._shared.values()
     taken(shared, 20, account.looked_at)
     assert await rates.settle(Ledger(most=19), account.looked_at) == {shared}
+
+
+async def test_of_very_many_those_are_told_first_who_took_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_AT_ONCE", 2)
+    rates, ledger = Rates(), Ledger()
+    buckets = [bucket(rates, Visitor(str(user), ""), row("user")) for user in range(4)]
+    now = 1000.0
+    for account in rates._shared.values():
+        account.looked_at = now
+    for shared, number in zip(buckets, (1, 3, 2, 0), strict=True):
+        taken(shared, number, now)
+    await rates.settle(ledger, now + 0.25)
+    assert sorted(entry[:2] for entry in ledger.entries) == [("1:user:1", 3), ("1:user:2", 2)]
+    await rates.settle(ledger, now + 0.5)
+    assert ledger.entries[2:] == [("1:user:0", 1, 240, 20)]
+    await rates.settle(ledger, now + 2.25)
+    taken(buckets[3], 1, now + 3)  # idle until now, and in time all the same
+    await rates.settle(ledger, now + 3.25)
+    assert ledger.entries[3:] == [("1:user:3", 1, 240, 20)]
 
 
 async def test_what_could_not_be_told_in_time_is_held_against_nobody() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,10 @@ from pytest_django import Settings
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.inbound.people import ORIGIN
+from tests.infrastructure.waiting import aeventually
+from websockets_app.inbound import admission
 from websockets_app.models import Event
+from websockets_app.node.node import LOOKUP_THREADS
 
 Serve = Callable[..., Any]
 
@@ -83,3 +88,21 @@ async def test_a_refusal_is_an_accept_and_a_close_that_says_why_where_the_site_w
     assert (await connection.connect())["type"] == "websocket.accept"
     assert await connection.next() == {"type": "websocket.close", "code": code}
     await connection.ended()
+
+
+async def test_a_database_that_comes_back_is_not_asked_for_those_who_were_refused_meanwhile(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "ANSWER_SECONDS", 0.05)
+    back, asked = threading.Event(), []
+    monkeypatch.setattr(admission.logins, "load_user", asked.append)
+    lookups = served.node.lookups
+    hanging = [asyncio.create_task(lookups.run(back.wait)) for _ in range(LOOKUP_THREADS)]
+    await asyncio.sleep(0)
+    headers = [ORIGIN, ("cookie", "sessionid=abc")]
+    late = await arrive("private", None, headers=headers, extensions=["websocket.http.response"])
+    assert (await late.connect())["status"] == 503
+    back.set()
+    await asyncio.gather(*hanging)
+    await aeventually(lambda: lookups._waiting == 0)
+    assert asked == []

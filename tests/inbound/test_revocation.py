@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
+from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.inbound.people import ORIGIN, Person, log_in
 from tests.infrastructure.waiting import aeventually
@@ -129,6 +132,81 @@ async def test_who_is_no_longer_logged_in_is_closed_and_nobody_else(
     assert await rows.filter(username="tom", close_reason__contains=reason).acount() == 2
     events = Event.objects.filter(kind="close", cause="revoked", detail__contains=reason)
     assert await events.acount() == 2
+
+
+HESITANT = """
+import asyncio
+
+asked, decided = asyncio.Event(), asyncio.Event()
+
+async def may_open():
+    asked.set()
+    await decided.wait()
+    return True
+
+async def on_message(message):
+    return message
+"""
+
+
+async def test_who_logs_out_while_the_handler_decides_does_not_stay(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("hesitant", HESITANT)
+    serving = await serve(private={**LOGGED_IN, "handler": reference})
+    handler = sys.modules[reference]
+    tom = await log_in("tom")
+    entering = asyncio.create_task(tom.enter("private"))
+    await handler.asked.wait()
+    await tom.browser.alogout()
+    await poll(serving)  # which can't know of the session yet
+    handler.decided.set()
+    connection = await entering
+    await poll(serving)
+    assert (await closed_with(connection))[0] == 4401
+
+
+async def test_who_is_revoked_while_a_callback_runs_is_closed_at_once(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    source = (
+        "import asyncio\nbegun, done = asyncio.Event(), asyncio.Event()\n"
+        "async def on_message():\n    begun.set()\n    await done.wait()\n    return 'secret'\n"
+    )
+    reference = write_handler("busy", source)
+    serving = await serve(private={**LOGGED_IN, "handler": reference})
+    handler = sys.modules[reference]
+    tom = await log_in("tom")
+    connection = await tom.enter("private")
+    connection.send("x")
+    await handler.begun.wait()
+    await tom.browser.alogout()
+    await serving.revocation.poll()
+    assert (await connection.next())["code"] == 4401
+    handler.done.set()
+    await connection.ended()
+    assert connection.sent.empty()  # what it answered then was told to nobody
+
+
+async def test_who_changes_their_own_password_comes_back_with_the_new_cookie(
+    serve: Serve,
+) -> None:
+    serving = await serve(private=LOGGED_IN)
+    tom = await log_in("tom", is_staff=True)
+    before = await tom.enter("private")
+    passwords = {
+        "old_password": "secret",
+        "new_password1": "an0ther!",
+        "new_password2": "an0ther!",
+    }
+    answer = await tom.browser.post("/admin/password_change/", passwords)
+    assert answer.status_code == 302, answer.context["form"].errors
+    await poll(serving)
+    assert (await closed_with(before))[0] == 4401  # Django gave the browser another session
+    assert await user_of_page(tom) == "tom"
+    after = await tom.enter("private")
+    await poll(serving)
+    assert await is_open(after)
 
 
 async def test_other_logins_of_the_same_user_stay(serve: Serve) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
 from websockets_app.inbound import rows
+from websockets_app.inbound.handle import WebsocketSession
 from websockets_app.inbound.handshake import Handshake
 from websockets_app.models import Session
 
@@ -26,3 +32,34 @@ def test_a_user_of_any_model_fits_the_columns() -> None:
     user = SimpleNamespace(pk="k" * 500, get_username=lambda: "n" * 500)
     for column, value in rows.of_user(user).items():
         assert len(value) <= length_of(column)
+
+
+def test_a_user_of_another_model_is_not_taken_for_the_sites_own_of_that_key(db: None) -> None:
+    tom = User.objects.create_user("tom")
+    device = SimpleNamespace(pk=tom.pk, get_username=lambda: "device")
+    keys = [rows.of_user(user)["user_key"] for user in (tom, device)]
+    assert keys == [str(tom.pk), f"SimpleNamespace:{tom.pk}"]
+
+
+def test_the_address_is_that_of_whom_a_trusted_proxy_passes_on(settings: Settings) -> None:
+    headers = [(b"x-forwarded-for", b"1.1.1.1, 203.0.113.9"), (b"x-forwarded-for", b"10.0.0.2")]
+    scope = {"path": "/x", "headers": headers, "client": ["10.0.0.1", 0]}
+    assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == "10.0.0.1"
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "TRUSTED_PROXIES": ["10.0.0.0/8"]}
+    assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == "203.0.113.9"
+
+
+def test_a_socket_without_addresses_has_none() -> None:
+    for client in (None, (), (None, 0), ("", 0)):
+        scope = {"path": "/x", "headers": [], "client": client}
+        assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == ""
+
+
+@pytest.mark.parametrize("key", ["", "0", "device-7", "12345678-aaaa", "9" * 40])
+def test_from_another_process_who_has_no_row_is_nobody(db: None, key: str) -> None:
+    tom = User.objects.create_user("tom")
+    about = {"endpoint_path": "x", "path": "/x", "opened_at": timezone.now()}
+    for session_id, user_key in (("a" * 32, str(tom.pk)), ("b" * 32, key)):
+        Session.objects.create(id=session_id, user_key=user_key, **about)
+    assert WebsocketSession("a" * 32).user == tom
+    assert WebsocketSession("b" * 32).user is None

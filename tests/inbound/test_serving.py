@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
+from tests.inbound.life import BreakableConnection
 from tests.infrastructure.waiting import aeventually
-from websockets_app.models import Endpoint, Event
+from websockets_app.inbound.serving import stop_serving
+from websockets_app.models import Endpoint, Event, Node, Session
 
 Serve = Callable[..., Any]
 
@@ -28,6 +31,17 @@ async def on_message(message):
 """
 
 
+PARTING = """
+import asyncio
+
+parted = []
+
+async def on_close(code):
+    await asyncio.sleep(0)
+    parted.append(code)
+"""
+
+
 class DeafConnection(Connection):
     """A peer that doesn't read: once it is accepted, a server waits for ever to write more."""
 
@@ -38,6 +52,19 @@ class DeafConnection(Connection):
     async def _send_once(self, event: dict[str, Any]) -> None:
         if event["type"] != "websocket.accept":
             await asyncio.Event().wait()
+        await self.sent.put(event)
+
+
+class FailingConnection(Connection):
+    """A peer whose server has no word for why it can't close."""
+
+    async def connect(self) -> dict[str, Any]:
+        self.send_to_peer = self._send_or_fail
+        return await super().connect()
+
+    async def _send_or_fail(self, event: dict[str, Any]) -> None:
+        if event["type"] == "websocket.close":
+            raise LookupError(event["type"])
         await self.sent.put(event)
 
 
@@ -92,3 +119,36 @@ async def test_a_peer_that_does_not_read_holds_up_no_change(serve: Serve) -> Non
         await connection.ended()
     assert await serving.node.recorder.flush()
     assert await Event.objects.filter(kind="close", cause="config").acount() == 5
+
+
+async def test_a_session_whose_server_fails_is_told_so_and_closed_in_order(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    reference = write_handler("parting", PARTING)
+    serving = await serve(parting={"handler": reference})
+    connection = BreakableConnection("parting", None)
+    await connection.connect()
+    connection.fails = True
+    connection.send("which nobody receives any more")
+    assert await connection.next() == {
+        "type": "websocket.close", "code": 1011, "reason": "",
+    }  # fmt: skip
+    await connection.ended()
+    assert await serving.node.recorder.flush()
+    closed = await Event.objects.aget(kind="close")
+    assert (closed.code, closed.cause) == (1011, "transport")
+    assert sys.modules[reference].parted == [1011]
+
+
+async def test_a_server_that_fails_to_close_one_session_does_not_keep_the_node_from_ending(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    serving = await serve(parting={"handler": write_handler("parting", PARTING)})
+    failing, sound = FailingConnection("parting"), Connection("parting")
+    for connection in (failing, sound):
+        assert (await connection.connect())["type"] == "websocket.accept"
+    await aeventually(lambda: len(serving.node.peers) == 2)
+    await stop_serving()
+    assert (await sound.next())["code"] == 1001
+    assert (await Node.objects.aget(pk=serving.node.id)).state == "stopped"
+    assert {s.close_cause async for s in Session.objects.all()} == {"shutdown"}

@@ -322,7 +322,7 @@ async def test_the_waiting_forms_refuse_to_block_the_loop_and_name_the_others(
             call()
 
 
-async def test_a_server_that_gives_up_without_a_word_still_gets_on_close(
+async def test_a_server_that_gives_a_session_up_stops_and_it_still_gets_on_close(
     serve: Serve, write_handler: WriteHandler
 ) -> None:
     reference = write_handler(
@@ -337,10 +337,10 @@ async def test_a_server_that_gives_up_without_a_word_still_gets_on_close(
         await connection.task
     import written_handlers.counts as handler  # type: ignore[import-not-found]
 
-    await aeventually(lambda: handler.closed == [1006])
+    await aeventually(lambda: handler.closed == [1001])
     await aeventually(lambda: not serving.node.peers)
     await flushed(serving)
-    assert (await Session.objects.aget()).close_cause == "transport"
+    assert (await Session.objects.aget()).close_cause == "shutdown"
 
 
 async def test_a_peer_that_leaves_before_it_is_accepted_was_never_a_session(

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -23,9 +24,27 @@ import psycopg
 from psycopg import sql
 
 
+class Postgres:
+    """A PostgreSQL server that can be stopped, and comes back with all that it had."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.url: str = server.get_uri()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it cut every connection, and nobody listen at its address."""
+        self._server.stop()
+        try:
+            yield
+        finally:
+            with self._server._lock:
+                self._server.ensure_postgres_running()
+
+
 @contextmanager
-def running_postgres() -> Iterator[str]:
-    """Run a PostgreSQL of one's own, on a Unix socket, and give the URL of its first database."""
+def running_server() -> Iterator[Postgres]:
+    """Run a PostgreSQL of one's own, on a Unix socket."""
     with warnings.catch_warnings():
         # On a machine without XDG_RUNTIME_DIR a library of the library's warns at import.
         warnings.simplefilter("ignore")
@@ -37,9 +56,16 @@ def running_postgres() -> Iterator[str]:
         with _one_at_a_time():
             server = get_server(Path(directory) / "data", cleanup_mode="delete")
         try:
-            yield server.get_uri()
+            yield Postgres(server)
         finally:
             server.cleanup()
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """Run such a server, and give the URL of its first database."""
+    with running_server() as server:
+        yield server.url
 
 
 @contextmanager

@@ -144,10 +144,48 @@ class Site:
             port,
         )
 
+    def start_hypercorn(self, *options: str, port: int | None = None) -> Server:
+        """Start Hypercorn as the documentation advises, and wait until it accepts connections."""
+        port = port or free_port()
+        return self._start_server(
+            "hypercorn",
+            [
+                *("hypercorn", "--bind", f"127.0.0.1:{port}", "--workers", "0"),
+                *("--graceful-timeout", "1", *options, "wsproject.asgi:application"),
+            ],
+            port,
+        )
+
+    def start_granian(self, *options: str, port: int | None = None) -> Server:
+        """Start Granian, and wait until it accepts connections."""
+        port = port or free_port()
+        return self._start_server(
+            "granian",
+            [
+                *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
+                *(*options, "wsproject.asgi:application"),
+            ],
+            port,
+        )
+
+    def start_gunicorn(self) -> Server:
+        """Start Gunicorn, which serves HTTP by WSGI alone, and wait until it is ready."""
+        port = free_port()
+        source = (
+            "from django.core.wsgi import get_wsgi_application as make\napplication = make()\n"
+        )
+        (self.directory / "site_wsgi.py").write_text(source, encoding="utf-8")
+        module = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2"]
+        return self._start_server("gunicorn", [*module, "site_wsgi:application"], port)
+
     def start_runner(self, *names: str) -> Process:
         """Start the runner of the clients, or of those named."""
-        command = [sys.executable, str(REPOSITORY / "manage.py"), "run_websocket_clients", *names]
-        process = Process("runner", command, self._log("runner"), self.env(), self.directory)
+        return self.start("runner", "run_websocket_clients", *names)
+
+    def start(self, name: str, *arguments: str) -> Process:
+        """Start a management command that stays for a while."""
+        command = [sys.executable, str(REPOSITORY / "manage.py"), *arguments]
+        process = Process(name, command, self._log(name), self.env(), self.directory)
         self.processes.append(process)
         return process
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,3 +24,43 @@ def running_valkey(port: int | None = None) -> Iterator[str]:
     finally:
         server.stop()
         server.terminate()
+
+
+class Valkey:
+    """A Valkey that fails on demand, and comes back at its address, with nothing in it."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._server: ValkeyServer | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        self._server = ValkeyServer(port=self._port)
+        self._server.start()
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+        self._server = None
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have nobody listen at its address."""
+        self.stop()
+        yield
+        self.start()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Have it take connections, and never answer."""
+        assert self._server is not None
+        process = self._server._process
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process.pid, signal.SIGCONT)

@@ -99,6 +99,7 @@ def test_a_shell_a_script_and_its_threads_create_clients(
     )  # fmt: skip
     assert (done.stderr, done.stdout.split()) == ("", ["False", "True", "None"])
     eventually(lambda: not site.rows(CLIENTS))
+    eventually(lambda: len(heard) == 3)  # the peer may read them after the close
     assert heard == ["hello", "from a script", "from its thread"]
     shown = site.shell(
         "from websockets_app import websockets\n"

@@ -75,9 +75,12 @@ def test_what_is_bad_goes_to_stderr_whatever_the_verbosity(conf: Path) -> None:
 def test_a_name_cannot_steer_the_terminal(conf: Path) -> None:
     given = {"uri": "ws://example.com/", "handler": "handlers.echo", "name": "a\x1b[2J\nnew: b"}
     (conf / "a.websocket-client").write_text(json.dumps(given))
-    assert Output("sync_websockets", conf).lines[0] == (
-        "new: ./conf/a.websocket-client: client a\\x1b[2J\\nnew: b"
-    )
+    ran = Output("sync_websockets", conf, fails="bad")
+    why = "name: Write it without control characters."
+    assert ran.errors == [f"bad: ./conf/a.websocket-client: {why}"]
+    (conf / "a.websocket-client").rename(conf / "a\x1b[2J\nnew: b.websocket")
+    ran = Output("sync_websockets", conf, fails="bad")
+    assert r"a\x1b[2J\nnew: b.websocket': its name holds what can't be printed" in ran.errors[0]
 
 
 def test_reasons_are_english_whatever_the_site_speaks(conf: Path) -> None:

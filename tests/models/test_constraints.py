@@ -187,6 +187,7 @@ def test_a_deleted_node_leaves_its_sessions_and_events() -> None:
         (choices.CLOSE_CAUSE, states.CloseCause),
         (choices.NODE_KIND, states.NodeKind),
         (choices.NODE_STATE, states.NodeState),
+        (choices.DRAIN_STATE, states.DrainState),
         (choices.OUTBOX_STATUS, states.OutboxStatus),
         (choices.ON_UNCERTAIN, states.OnUncertain),
         (choices.FAILURE, states.Failure),
@@ -242,6 +243,13 @@ def test_a_client_that_could_not_connect_is_invalid(fields: dict[str, Any]) -> N
     with pytest.raises(ValidationError) as refused:
         client(**fields).full_clean()
     assert refused.value.message_dict.keys() == fields.keys()
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "\x1b[31mred", "a\u2028b"])
+def test_a_client_whose_name_would_spoil_a_log_line_is_invalid(name: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        client(name=name).full_clean()
+    assert refused.value.message_dict.keys() == {"name"}
 
 
 def test_what_the_defaults_make_is_valid_and_safe() -> None:

@@ -6,11 +6,12 @@ On a real Valkey.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
-from uuid import uuid4
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -20,17 +21,21 @@ from django.db import connection
 from django.db.models import QuerySet
 from pytest_django import Settings
 
+from tests.infrastructure.layers import CORE, PUBSUB, use_layer
 from tests.infrastructure.ports import free_port
+from tests.infrastructure.tcp import running_relay
 from tests.infrastructure.valkey import running_valkey
 from tests.infrastructure.waiting import aeventually
 from tests.node.conftest import MakeNode
 from websockets_app.core.states import Topic
+from websockets_app.exceptions import NodeUnreachable
 from websockets_app.models import Endpoint
 from websockets_app.models import Node as NodeRow
+from websockets_app.node import channel_layer, mail, nudges
 from websockets_app.node import layer as layers
-from websockets_app.node import nudges
-from websockets_app.node.layer import GROUP, NUDGE, NodeLayer
+from websockets_app.node.layer import GROUP, MAIL, NUDGE, NodeLayer
 from websockets_app.node.watcher import Change, Watcher
+from websockets_app.recording.facts import moment
 
 IDLE_SECONDS = 7.0
 """Longer than the blocking pop of the layer, and than the default timeout of redis-py 8."""
@@ -51,16 +56,8 @@ class Listening:
 
 Listen = Callable[[], Any]
 
-
-def use_layer(settings: Settings, url: str, **options: Any) -> None:
-    """Configure the layer of the demo site, with a prefix of the test's own."""
-    host = {"address": url, "socket_timeout": None, **options}
-    settings.CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [host], "prefix": uuid4().hex},
-        },
-    }
+IN_MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+LETTER = mail.fanning_out("room", "text")
 
 
 @pytest.fixture
@@ -161,7 +158,8 @@ async def test_a_foreign_message_is_dropped_and_counted_and_the_next_nudge_comes
     await channel_layer.group_send(GROUP, message)
     await aeventually(lambda: node.layer.dropped == 2)
     assert node.nudged == 0
-    assert "isn't ours" in caplog.text
+    assert (node.layer.told()["mail_dropped"], node.layer.told()["mail_dropped"]) == (2, 2)
+    assert caplog.text.count("2 layer messages that aren't ours were dropped") == 1
     assert "hello" not in caplog.text
     await node.layer.nudge(Topic.DESCRIPTORS)
     await aeventually(lambda: node.nudged == 1)
@@ -196,7 +194,7 @@ async def test_a_valkey_that_goes_away_and_comes_back_is_joined_again(
         first, second = await listen(), await listen()
     await first.layer.nudge(Topic.DESCRIPTORS)  # raises nothing
     await second.layer.keep()
-    await aeventually(lambda: first.layer._failing and second.layer._failing)
+    await aeventually(lambda: first.layer.trouble and second.layer.trouble)
     assert caplog.text.count("The channel layer fails") == 2
     with running_valkey(port):
         await aeventually(lambda: _are_healed(first, second))
@@ -208,7 +206,7 @@ async def _are_healed(*nodes: Listening) -> bool:
     """Let the nodes' heartbeats come; tell whether they reach the layer."""
     for node in nodes:
         await node.layer.keep()
-    return not any(node.layer._failing for node in nodes)
+    return not any(node.layer.trouble for node in nodes)
 
 
 async def test_a_valkey_that_is_away_from_the_beginning_is_joined_when_it_comes(
@@ -218,9 +216,9 @@ async def test_a_valkey_that_is_away_from_the_beginning_is_joined_when_it_comes(
     port = free_port()
     use_layer(settings, f"redis://127.0.0.1:{port}")
     node = await listen()
-    await aeventually(lambda: node.layer._failing)
+    await aeventually(lambda: node.layer.trouble)
     with running_valkey(port):
-        await aeventually(lambda: not node.layer._failing)
+        await aeventually(lambda: not node.layer.trouble)
         await node.layer.nudge(Topic.DESCRIPTORS)
         await aeventually(lambda: node.nudged)
 
@@ -242,7 +240,7 @@ async def test_a_layer_that_does_not_answer_is_given_up_for_the_time_being(
     await node.layer.keep()
     await node.layer.nudge(Topic.DESCRIPTORS)
     assert time.monotonic() - begun < 2.0
-    assert node.layer._failing
+    assert node.layer.trouble
 
 
 async def test_a_layer_that_does_not_answer_keeps_no_node_from_renewing_its_lease(
@@ -303,9 +301,9 @@ async def test_a_node_that_hears_nothing_for_a_while_still_hears_the_next_nudge(
     unadvised, other = await listen(), await listen()
     channel = second.layer.channel
     await asyncio.sleep(IDLE_SECONDS)
-    assert not second.layer._failing
+    assert not second.layer.trouble
     assert second.layer.channel == channel
-    await aeventually(lambda: other.layer.channel and not other.layer._failing)
+    await aeventually(lambda: other.layer.channel and not other.layer.trouble)
     for sender, receiver in ((first, second), (unadvised, other)):
         await sender.layer.nudge(Topic.DESCRIPTORS)
         await aeventually(lambda: receiver.nudged, timeout=3.0)  # noqa: B023
@@ -340,3 +338,161 @@ async def test_a_layer_may_have_another_name(listen: Listen, settings: Settings)
     node = await listen()
     await channel_layers["nodes"].group_send(GROUP, {"type": NUDGE})
     await aeventually(lambda: node.nudged)
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_site_s_own_consumers_hear_on_the_layer_that_a_node_listens_on(
+    make_node: MakeNode,
+) -> None:
+    node = make_node()
+    await node.start()
+    await aeventually(lambda: node.layer.channel)
+    shared = get_channel_layer()
+    assert isinstance(shared, RedisChannelLayer)
+    channel = await shared.new_channel()
+    hearing = asyncio.create_task(shared.receive(channel))
+    await shared.send(channel, {"type": "chat.message"})
+    assert await asyncio.wait_for(hearing, 5) == {"type": "chat.message"}
+    await shared.close_pools()
+
+
+@pytest.mark.parametrize("backend", [CORE, PUBSUB])
+async def test_a_connection_that_is_lost_without_a_word_is_made_anew(
+    listen: Listen,
+    settings: Settings,
+    valkey_url: str,
+    backend: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(layers, "ANSWER_SECONDS", 0.2)
+    port = urlsplit(valkey_url).port
+    assert port
+    async with running_relay(port) as relay:
+        use_layer(settings, f"redis://127.0.0.1:{relay.port}", backend)
+        first, second = await listen(), await listen()
+        await aeventually(lambda: hears(first, second))
+        relay.lose_all()
+        await aeventually(lambda: hears(first, second), timeout=10)
+        await aeventually(lambda: hears(second, first), timeout=10)
+    assert "nothing arrives any more, not even from this node itself" in caplog.text
+
+
+async def hears(sender: Listening, receiver: Listening) -> bool:
+    """Let a heartbeat of both come; tell whether one hears the other."""
+    for listening in (sender, receiver):
+        await listening.layer.keep()
+    before = receiver.nudged
+    await sender.layer.nudge(Topic.DESCRIPTORS)
+    await asyncio.sleep(0.01)  # whoever is deaf must not be told so before it could hear
+    return receiver.nudged > before
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_what_the_layer_drops_for_capacity_is_told_to_the_sender_or_counted(
+    make_node: MakeNode, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WEBSOCKETS = {"HEARTBEAT_INTERVAL": 0.05}
+    monkeypatch.setattr(channel_layer, "CAPACITY", 20)
+    sender, receiver = make_node(), make_node()
+    for node in (sender, receiver):
+        await node.start()
+        await aeventually(lambda: node.layer.channel)  # noqa: B023
+    await sender.layer.post_to_all(LETTER, [sender.id])
+    await aeventually(lambda: receiver.layer._broadcasts._heard)
+    receiver._loops[0].cancel()  # which listens
+    for _ in range(20):
+        await sender.layer.post(receiver.layer.channel, LETTER)
+    with pytest.raises(NodeUnreachable, match="doesn't keep up"):
+        await sender.layer.post(receiver.layer.channel, LETTER)
+    for _ in range(5):
+        await sender.layer.post_to_all(LETTER, [sender.id])
+    receiver.begin(receiver.layer.listen())
+    await aeventually(lambda: not receiver.layer._unheard)
+
+    async def is_counted() -> bool:
+        await sender.layer.post_to_all(LETTER, [sender.id])
+        row = await NodeRow.objects.aget(pk=receiver.id)
+        return row.mail_lost >= 5
+
+    await aeventually(is_counted)
+    assert (await NodeRow.objects.aget(pk=sender.id)).mail_lost == 0
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_forged_number_keeps_no_node_from_renewing_its_lease(
+    make_node: MakeNode, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {"HEARTBEAT_INTERVAL": 0.02}
+    node = make_node()
+    await node.start()
+    await aeventually(lambda: node.layer.channel)
+    shared = get_channel_layer()
+    assert isinstance(shared, RedisChannelLayer)
+    for number in (1, 2**64 - 1):
+        forged = {"type": MAIL, "mail": LETTER, "from": "x", "number": number}
+        await shared.send(node.layer.channel, forged)
+    await aeventually(lambda: NodeRow.objects.filter(mail_lost=2**63 - 1).aexists())
+    beat = (await NodeRow.objects.aget()).beat
+    await aeventually(lambda: NodeRow.objects.filter(beat__gt=beat + 2).aexists())
+    await shared.close_pools()
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_nobody_sends_to_a_node_that_has_stopped_or_was_lost(
+    make_node: MakeNode, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {"HEARTBEAT_INTERVAL": 0.05, "NODE_TTL": 0.5}
+    await NodeRow.objects.acreate(
+        id="dead", kind="server", pid=1, started_at=moment(1), renewed_at=moment(1),
+        channel="websockets_app.node.dead!x",
+    )  # fmt: skip
+    shared = get_channel_layer()
+    assert isinstance(shared, RedisChannelLayer)
+    await shared.group_add(GROUP, "websockets_app.node.dead!x")
+    stopping, staying = make_node(), make_node()
+    for node in (stopping, staying):
+        await node.start()
+    await aeventually(lambda: stopping.layer.channel and staying.layer.channel)
+    await stopping.stop()
+
+    async def members() -> list[bytes]:
+        found: list[bytes] = await shared.connection(0).zrange(shared._group_key(GROUP), 0, -1)
+        return found
+
+    async def only_one_is_left() -> bool:
+        return await members() == [staying.layer.channel.encode()]
+
+    await aeventually(only_one_is_left)
+    await shared.close_pools()
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (None, "CHANNEL_LAYERS has no 'default': changes are noticed by polling, and sessions of"),
+        (IN_MEMORY, "(InMemoryChannelLayer) reaches this process only"),
+    ],
+)
+async def test_a_node_says_once_whom_its_layer_reaches(
+    listen: Listen, settings: Settings, caplog: pytest.LogCaptureFixture, layer: Any, words: str
+) -> None:
+    caplog.set_level(logging.INFO, "websockets_app")
+    settings.CHANNEL_LAYERS = {"default": layer} if layer else {}
+    await listen()
+    assert caplog.text.count(words) == 1
+
+
+@pytest.mark.usefixtures("valkey_layer")
+async def test_a_node_says_that_its_layer_answers_or_that_it_does_not(
+    listen: Listen, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "websockets_app")
+    await listen()
+    await aeventually(lambda: "(RedisChannelLayer) answers: other processes" in caplog.text)
+    use_layer(settings, f"redis://127.0.0.1:{free_port()}")
+    await listen()
+    await aeventually(
+        lambda: "fails: CHANNEL_LAYERS['default'] (RedisChannelLayer): Error" in caplog.text
+    )

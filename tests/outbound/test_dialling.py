@@ -147,7 +147,6 @@ async def test_retry_after_is_a_number_or_a_date(
         ({"headers": {"X": "a\r\nHost: b"}}, "holds a character"),
         ({"proxy": "ftp://127.0.0.1"}, "The proxy isn't valid: scheme ftp isn't supported"),
         ({"proxy": "http://10.0.0.1:3128"}, "ALLOWED_CLIENT_HOSTS"),
-        ({"proxy": "socks5://127.0.0.1:1080"}, "python-socks"),
         ({"subprotocols": ["no token"]}, "subprotocol"),
     ],
 )
@@ -159,6 +158,21 @@ async def test_what_can_never_connect_is_hopeless(
     assert outcome.hopeless
     assert reason in outcome.reason
     assert "pa/ss" not in outcome.reason
+
+
+async def test_a_socks_proxy_needs_a_library(
+    dialler: Dialler, make_handler: MakeHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def as_where_it_is_not_installed(*args: Any, **options: Any) -> None:
+        raise ImportError("connecting through a SOCKS proxy requires python-socks")
+
+    monkeypatch.setattr(
+        "websockets.asyncio.client.connect_socks_proxy", as_where_it_is_not_installed
+    )
+    config = config_of("ws://127.0.0.1:9/", make_handler, proxy="socks5://127.0.0.1:1080")
+    outcome = await failure(dialler, config)
+    assert outcome.hopeless
+    assert "python-socks" in outcome.reason
 
 
 async def test_a_name_is_resolved_and_its_address_dialled(

@@ -45,6 +45,9 @@ class NodeAdmin(ReadOnlyAdmin[Node]):
         "beat",
         "sessions_open",
         "clients_held",
+        "channel",
+        "mail_lost",
+        "mail_dropped",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -13,20 +14,20 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, SendAnswer
+from ..exceptions import ConfigurationError, NodeUnreachable
 from ..inbound.handle import WebsocketSession
 from ..models import Endpoint, Event, Node, Session
-from .base import EVENTS_SHOWN, ReadOnlyAdmin, Tool, badge, exact_time
+from .base import EVENTS_SHOWN, ReadOnlyAdmin, Tool, badge, exact_time, named
 from .filters import CLOSED, OPEN, EndpointFilter, NodeFilter, StateFilter
 from .links import link_if_there
 from .sending import SendingAdmin
 
 CLOSE: Final = _("Close")
-REACHED: Final = {SendAnswer.WRITTEN, SendAnswer.FORWARDED}
 
 
 @admin.register(Session)
 class SessionAdmin(SendingAdmin[Session], ReadOnlyAdmin[Session]):
-    """Sessions are never edited, but those of this process can be closed and written to."""
+    """Sessions are never edited, but can be closed and written to, in whatever process."""
 
     list_display = (
         "short_id",
@@ -145,8 +146,8 @@ class SessionAdmin(SendingAdmin[Session], ReadOnlyAdmin[Session]):
     def whereto(self, number: int) -> str:
         return (
             ngettext(
-                "The text goes to %d session, if this process holds it:",
-                "The text goes to those of %d sessions that this process holds:",
+                "The text goes to %d session, whichever process holds it:",
+                "The text goes to %d sessions, whichever processes hold them:",
                 number,
             )
             % number
@@ -167,20 +168,24 @@ class SessionAdmin(SendingAdmin[Session], ReadOnlyAdmin[Session]):
         done: str,
     ) -> list[Session]:
         """Do `work` for each session, tell the outcomes, and return those that it reached."""
-        reached: list[Session] = []
-        over: list[Session] = []
-        elsewhere: list[Session] = []
-        silent: list[Session] = []
+        answered: defaultdict[SendAnswer, list[Session]] = defaultdict(list)
+        failed: defaultdict[str, list[Session]] = defaultdict(list)
         for row in queryset:
             try:
-                answer = work(WebsocketSession(row.pk))
+                answered[work(WebsocketSession(row.pk))].append(row)
             except TimeoutError:
-                silent.append(row)
-                continue
-            missed = elsewhere if row.is_open else over
-            (reached if answer in REACHED else missed).append(row)
-        self.tell(request, done, reached, messages.SUCCESS)
-        self.tell(request, gettext("Were closed already"), over, messages.INFO)
-        self.tell(request, gettext("Not held by this process"), elsewhere, messages.WARNING)
-        self.tell(request, gettext("Didn't answer in time"), silent, messages.ERROR)
-        return reached
+                failed[gettext("Its process didn't answer in time.")].append(row)
+            except (NodeUnreachable, ConfigurationError) as error:
+                failed[str(error)].append(row)
+        for answer, outcome, level in (
+            (SendAnswer.WRITTEN, done, messages.SUCCESS),
+            (SendAnswer.FORWARDED, gettext("Passed on to their processes"), messages.SUCCESS),
+            (SendAnswer.GONE, gettext("Were closed already"), messages.INFO),
+        ):
+            rows = answered[answer]
+            self.tell(request, f"{outcome} ({len(rows)})", rows, level)
+        unreached = gettext("Can't be reached")
+        for why, rows in failed.items():
+            outcome = f"{unreached} ({len(rows)}): {named(rows)}. {why}"
+            self.message_user(request, outcome, messages.ERROR)
+        return answered[SendAnswer.WRITTEN] + answered[SendAnswer.FORWARDED]

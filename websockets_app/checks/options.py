@@ -13,6 +13,7 @@ from django.core import checks
 from django.utils.module_loading import import_string
 
 from ..conf import WebsocketsSettings, app_settings
+from ..core.forwarding import UNIX_SOCKET, Proxies
 from .tags import WEBSOCKETS
 
 _WORDS: Final[Mapping[Any, str]] = {
@@ -164,6 +165,18 @@ def _check_rate_store(key: str, value: str | None) -> Iterator[checks.CheckMessa
         )
 
 
+def _check_proxies(key: str, value: Sequence[str]) -> Iterator[checks.CheckMessage]:
+    for entry in value:
+        try:
+            Proxies.of([entry])
+        except ValueError as error:
+            yield checks.Error(
+                f"WEBSOCKETS['TRUSTED_PROXIES'] has {entry!r}: {error}.",
+                hint=f"Write addresses, networks as 10.0.0.0/8, and {UNIX_SOCKET!r}.",
+                id="websockets_app.E004",
+            )
+
+
 def _why_missing(package: str) -> str:
     try:
         return "" if find_spec(package) else "there is no such package"
@@ -188,4 +201,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]
     "REFUSE_WITH": _one_of("http", "close"),
     "RECORDING": _one_of("background", "inline", "off"),
     "RATE_STORE": _check_rate_store,
+    "TRUSTED_PROXIES": _check_proxies,
 }

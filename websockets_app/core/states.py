@@ -80,6 +80,7 @@ class EventKind(StrEnum):
     NODE_STARTED = "node_started"
     NODE_STOPPED = "node_stopped"
     NODE_LOST = "node_lost"
+    DRAIN = "drain"
 
 
 class CloseCause(StrEnum):
@@ -132,6 +133,15 @@ class NodeState(StrEnum):
     ALIVE = "alive"
     STOPPED = "stopped"
     LOST = "lost"
+
+
+class DrainState(StrEnum):
+    """How far a node has come with closing its sessions by and by."""
+
+    ASKED = "asked"
+    RUNNING = "running"
+    DONE = "done"
+    CANCELLED = "cancelled"
 
 
 class Desired(StrEnum):

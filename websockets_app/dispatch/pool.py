@@ -46,6 +46,7 @@ class SyncPool:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: deque[_Done] = deque()
         self._wakeup_due = False
+        self._stopped = False
         self._threads: list[threading.Thread] = []
         self._waiting = 0  # jobs handed in and not handed back; the loop's thread alone counts
 
@@ -56,6 +57,8 @@ class SyncPool:
         """
         if self._inline:
             return await sync_to_async(function, thread_sensitive=True)(*args)
+        if self._stopped:
+            raise RuntimeError("The threads for sync functions have stopped.")
         future: asyncio.Future[T] = self._loop.create_future()
         context = contextvars.copy_context()
         self._waiting += 1
@@ -65,7 +68,8 @@ class SyncPool:
         return await future
 
     def stop(self) -> None:
-        """Let each thread end when its job has; later jobs would wait for ever."""
+        """Let each thread end once what was handed in before is done."""
+        self._stopped = True
         for _ in self._threads:
             self._jobs.put(None)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.close_codes import CloseCode
-from ..core.states import Access
+from ..core.states import Access, CloseCause
 from .config import EndpointConfig
 from .rights import Rights
 
@@ -22,7 +22,7 @@ class Refusal:
     reason: str
     """For the log and the event; the peer is told the status alone."""
     cause: str = ""
-    """Which kind of limit was hit, where that is why."""
+    """What would end an open session for the same reason, where there is such a cause."""
     farewell: str = ""
     """What the peer is told where its session was open, and its row says: it has no names."""
 
@@ -37,6 +37,12 @@ NOT_YET = Refusal(
     status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the endpoints could not be read yet"
 )
 DRAINING = Refusal(status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the node is shutting down")
+KEPT_OUT = Refusal(
+    status=503,
+    code=CloseCode.TRY_AGAIN_LATER,
+    reason="the node is drained, and admits nobody new for now",
+    cause=CloseCause.SHUTDOWN,
+)
 
 ALONE = Rights()
 

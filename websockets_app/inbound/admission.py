@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,6 +14,7 @@ from django.db import DatabaseError, InterfaceError
 
 from ..core.close_codes import may_be_sent
 from ..exceptions import MayOpenFailed
+from ..node.node import Node
 from . import access, logins, origins
 from .access import Refusal
 from .config import EndpointConfig
@@ -26,7 +28,7 @@ from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
 
-ANSWER_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 5.0
 """After so long the database, or the store of sessions, counts as away."""
 
 
@@ -65,18 +67,19 @@ async def admit(
         partial(limits.rates.bucket, visitor=arrival.visitor),
     )  # fmt: skip
     session.login = arrival.known.login
-    return await _seated(session, seat)
+    return await _seated(node, session, seat)
 
 
-async def _seated(session: InboundSession, seat: Seat) -> InboundSession | Refusal:
+async def _seated(node: Node, session: InboundSession, seat: Seat) -> InboundSession | Refusal:
     """Let the handler decide; the seat is free again as soon as nobody sits there."""
     session.on_end.append(seat.leave)
-    refusal: Refusal | None = None
     try:
         refusal = await _may_open(session)
     except BaseException:
         seat.leave()
         raise
+    if refusal is None and node.draining:  # by now, and may have stopped: nobody would record it
+        refusal = access.DRAINING
     if refusal is None:
         return session
     seat.leave()
@@ -94,7 +97,12 @@ async def _arrival(
         nobody = _nobody(handshake)
         return access.who_is_refused(nobody.known.user, config) or nobody
 
+    asked_at = time.monotonic()
+
     def look() -> Arrival | Refusal:
+        if time.monotonic() - asked_at > ANSWER_SECONDS:
+            # Nobody waits any more: a database that comes back is not asked for all of those.
+            raise TimeoutError
         if given is None:
             known = logins.load_user(key) if key else Known(AnonymousUser(), None)
         else:
@@ -109,6 +117,8 @@ async def _arrival(
         async with asyncio.timeout(ANSWER_SECONDS):
             return await limits.node.lookups.run(look)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
+        if limits.node.draining:
+            return access.DRAINING
         unexpected = not isinstance(error, (DatabaseError, InterfaceError))
         logger.warning(
             "No user can be known: %s", error,

@@ -54,6 +54,11 @@ class EndpointConfig:
         return any((self.max_sessions, self.max_sessions_per_user, self.max_sessions_per_address))
 
     @property
+    def rate(self) -> tuple[float, int, str]:
+        """What tells one limit of the rate from another."""
+        return self.messages_per_second, self.message_burst, self.rate_scope
+
+    @property
     def needs_user(self) -> bool:
         """Whether somebody must be logged in."""
         return bool(self.access != Access.PUBLIC or self.permission or self.groups)

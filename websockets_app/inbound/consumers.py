@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
 
 from ..conf import app_settings
-from ..core.states import EventKind
+from ..core.close_codes import CloseCode
+from ..core.states import CloseCause, EventKind
 from ..core.text import tame
 from ..recording.facts import Subject
 from . import server
-from .access import NOT_FOUND, NOT_YET, Refusal
+from .access import KEPT_OUT, NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
 from .handshake import Handshake
 from .server import Receive, Send
@@ -23,27 +25,34 @@ from .session import InboundSession
 
 logger = logging.getLogger(__name__)
 
+LINGER_SECONDS: Final = 1.0
+"""How long the server's task waits for a handler, and its `on_close`, when the session is over."""
+
 
 class EndpointConsumer(AsyncConsumer):
     """Admits a connection and hands it to a session, which lives in a task of the node's.
 
-    The server's own task only waits: a server that cancels it (Daphne does, ten seconds after the
-    peer has left) doesn't end the handler.
+    The server's own task only waits. A server that cancels it (Daphne does, ten seconds after the
+    peer has left) doesn't end the handler; nor does a handler that takes long keep a server from
+    closing the socket, or from stopping, once the session is over.
     """
 
     async def __call__(  # type: ignore[override] # Channels types every protocol's events here
         self, scope: dict[str, Any], receive: Receive, send: Send
     ) -> None:
         serving = await get_serving()
+        receive = server.settled(receive)
         await receive()  # websocket.connect
         session = await _admit(serving, scope, receive, send)
         if session is None:
             return
         life = serving.node.own(session.run(serving.welcome))
         try:
-            await asyncio.shield(life)
+            await asyncio.wait({life, session.over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({life}, timeout=LINGER_SECONDS)
         except asyncio.CancelledError:
-            session.transport_lost()
+            # Only servers that stop give up what is open: Hypercorn before its lifespan ends.
+            await session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
             raise
 
 
@@ -59,7 +68,9 @@ async def _admit(
         await _refuse(serving, handshake, send, unknown, nowhere)
         return None
     handshake = Handshake(scope=scope, params=match.params)
-    session = await admit(serving.limits, match.config, handshake, receive, send)
+    session: InboundSession | Refusal = KEPT_OUT
+    if not serving.drains.keeps_out(match.config.endpoint):
+        session = await admit(serving.limits, match.config, handshake, receive, send)
     if isinstance(session, Refusal):
         await _refuse(serving, handshake, send, session, match.config.subject)
         return None
@@ -79,7 +90,8 @@ async def _refuse(
     )  # fmt: skip
     recorder.count(subject, refused=1)
     await recorder.settle()
-    await _tell(handshake.scope, send, refusal)
+    with contextlib.suppress(*server.PEER_HAS_LEFT):  # who asked may be gone
+        await _tell(handshake.scope, send, refusal)
 
 
 async def _tell(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from ..core.close_codes import CloseCode
+from ..core.close_codes import MAX_REASON_BYTES, CloseCode
 from ..core.states import CloseCause
+from ..core.text import tame
+from . import server
+
+_CODES: Final = range(1000, 5000)  # RFC 6455 §7.4.2
 
 _CAUSES: Final[dict[int, CloseCause]] = {
     CloseCode.ABNORMAL: CloseCause.TRANSPORT,
@@ -28,6 +33,13 @@ class Ending:
     at: float
 
 
-def cause_of(code: int) -> CloseCause:
-    """Return why a session ended that we didn't close, by the code that the server reports."""
-    return _CAUSES.get(code, CloseCause.PEER)
+def told_by_server(event: Mapping[str, Any]) -> tuple[int, CloseCause, str]:
+    """Return code, cause and reason of a session's end that wasn't ours, as the server tells it.
+
+    Some servers hand on whatever code a peer sends. Columns hold those that there are.
+    """
+    code = server.disconnect_code(event)
+    if code not in _CODES:
+        code = CloseCode.PROTOCOL_ERROR
+    reason = tame(event.get("reason") or "", MAX_REASON_BYTES)
+    return code, _CAUSES.get(code, CloseCause.PEER), reason

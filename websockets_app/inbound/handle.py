@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Mapping
-from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 
 from ..core.states import Direction, NodeState, SendAnswer
 from ..exceptions import NodeUnreachable
 from ..models import Session
 from ..node import elsewhere
-from ..node.handles import PeerHandle
+from ..node.forwarding import ThreadForwarding
+from ..node.handles import PeerHandle, runs_event_loop
 from ..node.mail import Mail
 from ..node.node import nodes
 
-logger = logging.getLogger(__name__)
+_in_thread: Final = ThreadForwarding()
 
 
 class WebsocketSession(PeerHandle):
@@ -59,7 +59,7 @@ class WebsocketSession(PeerHandle):
         if self._here or self._find():
             return super().user
         key = Session.objects.values_list("user_key", flat=True).filter(pk=self.id).first()
-        return get_user_model()._default_manager.filter(pk=key).first() if key else None
+        return _user_with(key) if key else None
 
     def _post(self, letter: Mail) -> SendAnswer:
         channel = self._channel()
@@ -78,14 +78,11 @@ class WebsocketSession(PeerHandle):
     def _post_soon(self, letter: Mail) -> None:
         node = next(iter(nodes()), None)
         if node is not None:
-            node.run_soon(node.own, self._apost(letter))
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
+            node.run_soon(node.forwarding.put, partial(self._apost, letter))
+        elif runs_event_loop():
+            _in_thread.put(partial(self._post, letter))
+        else:
             self._post(letter)
-        else:  # without a node, nobody here owns tasks
-            loop.run_in_executor(None, self._post, letter).add_done_callback(_tell_failure)
 
     def _channel(self) -> str | None:
         """Return the channel of the node that holds the session; None where nobody does."""
@@ -97,8 +94,21 @@ class WebsocketSession(PeerHandle):
             return None
         elsewhere.check_layer_spans_processes()
         if not channel:
-            raise NodeUnreachable(f"The node of session {self.id} has not joined the layer yet.")
+            raise NodeUnreachable(
+                f"The node of session {self.id} isn't in the channel layer now: it has just "
+                "begun, or its log tells why the layer fails there."
+            )
         return channel
+
+
+def _user_with(key: str) -> Any:
+    """Return the user whose primary key was written as `key`; None where there is none."""
+    model = get_user_model()
+    try:
+        primary_key = model._meta.pk.to_python(key)
+    except ValidationError:  # of somebody that a middleware made up
+        return None
+    return model._default_manager.filter(pk=primary_key).first()
 
 
 def open_sessions(endpoint: str | None) -> list[WebsocketSession]:
@@ -107,8 +117,3 @@ def open_sessions(endpoint: str | None) -> list[WebsocketSession]:
     if endpoint is not None:
         rows = rows.filter(endpoint_path=endpoint)
     return [WebsocketSession(key) for key in rows.values_list("pk", flat=True)]
-
-
-def _tell_failure(done: Future[Any] | asyncio.Future[Any]) -> None:
-    if not done.cancelled() and (error := done.exception()):
-        logger.error("A text could not be forwarded", exc_info=error)

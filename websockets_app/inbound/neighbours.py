@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from django.db import DatabaseError, InterfaceError
@@ -20,6 +21,11 @@ from .visitor import Visitor
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS: Final = 5.0
+COUNT_SECONDS: Final = 0.25
+"""How long a count of all their sessions is good for: as long as they may take to write them.
+
+A crowd that comes back at once would else have all counted for each of it.
+"""
 
 
 class Neighbours:
@@ -32,6 +38,7 @@ class Neighbours:
     def __init__(self, node: Node) -> None:
         self.exist = False
         self._node = node
+        self._counted: dict[int, tuple[float, int]] = {}  # by endpoint: when, and how many
 
     async def start(self) -> None:
         """Look once, and then as often as nodes renew their leases."""
@@ -53,9 +60,16 @@ class Neighbours:
 
     def hold(self, config: EndpointConfig, visitor: Visitor) -> Taken:
         """Return how many sessions they hold, as far as written. Sync: reads the database."""
-        endpoint = Endpoint.objects.filter(pk=config.id)
+        endpoint, now = Endpoint.objects.filter(pk=config.id), time.monotonic()
+        counted_at, counted = self._counted.get(config.id, (float("-inf"), 0))
+        anew = now - counted_at > COUNT_SECONDS
+        who = visitor.user, visitor.address
         try:
-            return Taken(*endpoint.open_beside(self._node.id, visitor.user, visitor.address))
+            taken = Taken(*endpoint.open_beside(self._node.id, *who, all_of_them=anew))
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The sessions of other nodes can't be counted: %s", error)
             return NOBODY
+        if not anew:
+            return taken._replace(all=counted)
+        self._counted[config.id] = now, taken.all
+        return taken

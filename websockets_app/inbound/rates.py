@@ -12,6 +12,8 @@ import math
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from heapq import nlargest
+from operator import attrgetter
 from typing import Final, Protocol
 
 from ..core.metering import TokenBucket
@@ -22,6 +24,8 @@ SETTLE_SECONDS: Final = 0.25
 """How often is settled what was taken: so long all processes together may exceed a rate."""
 SLACK_SECONDS: Final = 2.0
 """So much later than the messages came may it be told without anybody being wronged."""
+MOST_AT_ONCE: Final = 500
+"""How many buckets are settled each time: the event loop has others to serve meanwhile."""
 BURSTS_A_WINDOW: Final = 10
 
 
@@ -41,10 +45,15 @@ class Account:
     told: int = 0
     looked_at: float = field(default_factory=time.monotonic)
 
+    @property
+    def owed(self) -> int:
+        """How much the store doesn't know of."""
+        return self.bucket.taken - self.told
+
     def due(self, now: float) -> int:
         """Return how much is to be told now. What is too old is nobody's fault any more."""
         late = now - self.looked_at > SLACK_SECONDS
-        due = 0 if late else self.bucket.taken - self.told
+        due = 0 if late else self.owed
         self.told, self.looked_at = self.bucket.taken, now
         return due
 
@@ -80,8 +89,14 @@ class Rates:
                 del self._shared[key]
 
     async def settle(self, store: Store, now: float) -> set[TokenBucket]:
-        """Tell `store` what was taken; return the buckets from which all took too much."""
-        due = [(account, account.due(now)) for account in self._shared.values()]
+        """Tell `store` what was taken; return the buckets from which all took too much.
+
+        Of very many those are told from which most was taken; others have their turn later.
+        """
+        accounts = self._shared.values()
+        first = nlargest(MOST_AT_ONCE, accounts, key=attrgetter("owed"))
+        idle = (account for account in accounts if not account.owed)
+        due = [(account, account.due(now)) for account in {*first, *idle}]
         owing = [(account, number) for account, number in due if number]
         fits = await asyncio.gather(*(_tell(store, *entry) for entry in owing))
         return {account.bucket for (account, _), fit in zip(owing, fits, strict=True) if not fit}

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from asyncio import Task
+from asyncio import Future, Task
 from time import monotonic
 from typing import Any
 
-from ..core.close_codes import CloseCode
 from ..core.metering import TokenBucket
 from ..core.states import CloseCause
-from ..core.text import tame
 from ..dispatch.frames import Frame, size_of
 from ..node.node import Node
 from ..recording.peer_record import PeerRecord
 from . import excess
 from .config import EndpointConfig
-from .ending import Ending, cause_of
+from .ending import Ending, told_by_server
 from .excess import Excess
 from .read_ahead import Inbox, ReadAhead
 from .server import Receive
@@ -29,15 +27,18 @@ class Receiving(ABC):
     ending: Ending | None
     record: PeerRecord
 
-    def __init__(self, node: Node, receive: Receive, bucket: TokenBucket | None) -> None:
-        self.bucket = bucket
+    def __init__(self, node: Node, receive: Receive) -> None:
+        self.bucket: TokenBucket | None = None
         """From which each message takes a token; None: any number may come."""
+        self.over: Future[None] = node.loop.create_future()
+        """Done when nothing more is said to the peer, whatever the handler still does."""
         self._node = node
         self._receive = receive
         self._task: Task[Any] | None = None
         self._waiting = False  # whether that task waits for a message, and may be interrupted
         self._ahead: ReadAhead | None = None
         self._ahead_task: Task[Any] | None = None
+        self._all_read = False  # the server has told that nothing more comes
 
     @abstractmethod
     def end(self, code: int, cause: CloseCause, reason: str = "") -> Ending:
@@ -45,7 +46,7 @@ class Receiving(ABC):
 
     @abstractmethod
     def _is_busy(self) -> bool:
-        """Tell whether the handler runs, and somebody else has to see the peer leave."""
+        """Tell whether the handler runs."""
 
     @abstractmethod
     def exceed(self, limit: Excess) -> Task[Any]:
@@ -59,16 +60,18 @@ class Receiving(ABC):
             self._ahead = None
             return None
         self._waiting = True
-        await ahead.arrived.wait()
-        self._waiting = False
+        try:
+            await ahead.arrived.wait()
+        finally:
+            self._waiting = False
         ahead.arrived.clear()
         return None
 
     def _take(self, event: dict[str, Any]) -> Frame | None:
         """Return the message of an ASGI event; None where the event ended the session."""
         if event["type"] != "websocket.receive":
-            code = event.get("code") or CloseCode.NO_STATUS
-            self.end(code, cause_of(code), tame(event.get("reason") or "", 123))
+            self._all_read = True
+            self.end(*told_by_server(event))
             return None
         if self.ending is not None:
             return None
@@ -85,20 +88,34 @@ class Receiving(ABC):
         return message
 
     def watch(self) -> None:
-        """Read ahead while the handler is busy, to see the peer leave."""
-        if self.ending is not None or (self._ahead is not None and not self._ahead.done):
+        """Read ahead while the handler is busy, to see the peer leave.
+
+        After an end that wasn't the peer's, too: it may send on, and where the server has no flow
+        control, what nobody reads would pile up there until the handler has ended.
+        """
+        if self._all_read or (self._ahead is not None and not self._ahead.done):
             return
         limits = self.config.inbox_messages, self.config.inbox_bytes
         self._ahead = ReadAhead(
             self._ahead.inbox if self._ahead else Inbox(*limits),
             receive=self._receive_ahead,
             overflow=self._overflow,
-            is_wanted=self._is_busy,
+            is_wanted=self._is_wanted_ahead,
         )
         self._ahead_task = self._node.own(self._ahead.run())
 
+    def _is_wanted_ahead(self) -> bool:
+        return not self._all_read and (self.ending is not None or self._is_busy())
+
     async def _receive_ahead(self) -> Frame | None:
-        return self._take(await self._receive())
+        try:
+            event = await self._receive()
+        except Exception:
+            if self.ending is None:
+                raise
+            self._all_read = True  # some servers end a `receive` so that comes after the end
+            return None
+        return self._take(event)
 
     async def _overflow(self) -> None:
         await self.exceed(excess.too_many_waiting(self.config))
@@ -108,6 +125,10 @@ class Receiving(ABC):
         if self._waiting and self._task is not None:
             self._waiting = False
             self._task.cancel()
+
+    def _let_go(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)
 
     def _drop_waiting(self, cause: CloseCause) -> int:
         """Drop what waits for the handler, unless the peer left: that much it sent before."""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from django.db.models import Model
 
 from ..core.states import CloseCause
+from ..core.text import tame
 from ..database import DatabaseThread
 from . import access, logins
 from .access import Refusal, unauthenticated
@@ -170,5 +171,5 @@ def _moved(visits: list[Visit], stored: dict[str, Login]) -> list[tuple[InboundS
 
 
 async def _close(session: InboundSession, refusal: Refusal) -> None:
-    logger.info("Closing a session: %s", refusal.reason, extra=session.log_extra())
+    logger.info("Closing a session: %s", tame(refusal.reason), extra=session.log_extra())
     await session.aclose(refusal.code, refusal.farewell, CloseCause.REVOKED)

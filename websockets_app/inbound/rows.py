@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.auth import get_user_model
+
 from ..core.text import tame
 from ..recording.facts import SessionRow, moment
 from ..recording.peer_record import PeerRecord
@@ -17,11 +19,10 @@ def of_endpoint(config: EndpointConfig) -> SessionRow:
 
 
 def of_handshake(handshake: Handshake) -> SessionRow:
-    client = handshake.scope.get("client") or ("",)
     return {
         "path": handshake.path,
         "params": {name: str(value) for name, value in handshake.params.items()},
-        "address": tame(str(client[0]), 64),  # behind a proxy, what a header says
+        "address": handshake.address,
         "origin": tame(handshake.headers.get("origin", ""), 255),
     }
 
@@ -30,6 +31,8 @@ def of_user(user: Any) -> SessionRow:
     key = getattr(user, "pk", None)
     if key is None:
         return {"user_key": "", "username": ""}
+    if not isinstance(user, get_user_model()):
+        key = f"{user.__class__.__name__}:{key}"  # a middleware's: not the user of that key
     return {"user_key": str(key)[:64], "username": user.get_username()[:254]}
 
 

@@ -102,4 +102,4 @@ def _hint(address: str) -> str:
         private = ip_address(address).is_private
     except ValueError:
         return ""
-    return " (a proxy's? let the server trust its X-Forwarded-For)" if private else ""
+    return " (a proxy's? then list it in TRUSTED_PROXIES)" if private else ""

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
-from ..core.close_codes import code_on_the_wire
+from ..core.close_codes import CloseCode, code_on_the_wire
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,17 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 CLOSE_SECONDS: Final = 1.0
 """How long a close frame may wait behind what a peer doesn't read."""
+STOPPING_SECONDS: Final = 0.25
+"""How long after its connections the lifespan of Granian may end."""
 PEER_HAS_LEFT: Final = (OSError, RuntimeError)
 """What servers raise from `send` once the peer has left: ASGI says OSError, not all listen."""
+
+_IMPORTED_BY: Final = {
+    "granian": "granian.server",
+    "hypercorn": "hypercorn.asyncio.run",
+    "uvicorn": "uvicorn.server",
+}
+"""What a process imports that runs the server; Daphne is imported by others, too."""
 
 
 def _running_reactor() -> Any | None:
@@ -33,7 +42,9 @@ def _running_reactor() -> Any | None:
 
 def name() -> str:
     """Return the server's name, where it can be known."""
-    return "daphne" if _running_reactor() else ""
+    if _running_reactor():
+        return "daphne"
+    return next((known for known, module in _IMPORTED_BY.items() if module in sys.modules), "")
 
 
 def sends_reserved_codes() -> bool:
@@ -44,6 +55,17 @@ def sends_reserved_codes() -> bool:
 def on_the_wire(code: int) -> int:
     """Return the close code that goes out here where `code` is meant."""
     return code_on_the_wire(code, server_sends_reserved_codes=sends_reserved_codes())
+
+
+def disconnect_code(event: Mapping[str, Any]) -> int:
+    """Return the code of a `websocket.disconnect` event.
+
+    Uvicorn calls it 1005 as well when the connection broke: then alone it has no reason to tell,
+    not even an empty one.
+    """
+    code = event.get("code") or CloseCode.NO_STATUS
+    broke = code == CloseCode.NO_STATUS and "reason" not in event and name() == "uvicorn"
+    return CloseCode.ABNORMAL if broke else code
 
 
 class _EmptyMessage(dict[str, Any]):
@@ -81,6 +103,24 @@ async def _sent(send: Send, event: dict[str, Any]) -> bool:
         logger.debug("%s failed: %r", event["type"], error)
         return False
     return True
+
+
+def settled(receive: Receive) -> Receive:
+    """Return a `receive` whose disconnect means what it says.
+
+    Granian tells one without a code also when it stops, a moment before its lifespan ends. By
+    then the node has begun to drain, and has recorded the shutdown.
+    """
+    if name() != "granian":
+        return receive
+
+    async def receive_settled() -> dict[str, Any]:
+        event = await receive()
+        if event["type"] == "websocket.disconnect" and event["code"] == CloseCode.NO_STATUS:
+            await asyncio.sleep(STOPPING_SECONDS)
+        return event
+
+    return receive_settled
 
 
 def before_shutdown(drain: Callable[[], Awaitable[object]]) -> None:

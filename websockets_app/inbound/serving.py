@@ -17,6 +17,7 @@ from ..node.node import Node
 from ..node.watcher import Change, Watcher
 from . import revocation, server
 from .config import EndpointConfig, prepare
+from .drains import Drains
 from .limits import Limits
 from .registry import Registry
 from .session import InboundSession
@@ -37,11 +38,13 @@ class Serving:
             Watcher(self.node.descriptors, Endpoint.objects.served, prepare, self._apply)
         )
         self.revocation = revocation.Revocation(self._sessions, self.registry.get)
+        self.drains = Drains(self.node, self._sessions)
 
     async def start(self) -> None:
         await self.node.start()
         self.node.begin(repeat(self.revocation.poll, revocation.POLL_SECONDS))
         await self.limits.start()
+        self.drains.start()
         server.before_shutdown(self.drain)
         # A server may end without a word: what waits then is written as the interpreter exits.
         atexit.register(self.node.recorder.flush_at_exit)
@@ -55,11 +58,14 @@ class Serving:
         """Close every session with 1001, let handlers end, write what is left."""
         if begun:
             return
-        closing = (
-            session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+        self.drains.stop()
+        # The node owns these: one that fails is logged, and the others and the node go on ending.
+        closing = [
+            self.node.own(session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN))
             for session in self._sessions()
-        )
-        await asyncio.gather(*closing)
+        ]
+        if closing:
+            await asyncio.wait(closing)
         await self.node.stop()
         self.revocation.stop()
         atexit.unregister(self.node.recorder.flush_at_exit)
@@ -76,6 +82,8 @@ class Serving:
         """Let a session that has opened catch up with what changed since it was matched."""
         if self.node.draining:
             await session.aclose(CloseCode.GOING_AWAY, "", CloseCause.SHUTDOWN)
+        elif self.drains.keeps_out(session.config.endpoint):
+            await session.aclose(CloseCode.SERVICE_RESTART, "", CloseCause.SHUTDOWN)
         else:
             await self._follow(session)
 
@@ -134,5 +142,5 @@ async def stop_serving() -> None:
 async def _start() -> Serving:
     serving = Serving()
     await serving.start()
-    logger.info("Serving %d endpoints below %s", len(serving.registry), app_settings.PREFIX)
+    logger.info("Endpoints served below %s: %d", app_settings.PREFIX, len(serving.registry))
     return serving

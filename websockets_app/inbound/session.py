@@ -39,6 +39,12 @@ HOGGED_MOST: Final = 128 * 1024
 """Bytes that a session may send before others have their turn."""
 MESSAGE_COST: Final = 2 * 1024
 """As many bytes does a message count for, however short it is."""
+RECEIVED_COST: Final = 32
+"""As many does one count for that came in.
+
+One read of a socket brings up to some thousand short ones. They have to be handled before the next
+read, or more would come than go: Daphne keeps what isn't handled, without bound.
+"""
 
 
 class InboundSession(Receiving, Sending):
@@ -55,7 +61,7 @@ class InboundSession(Receiving, Sending):
         send: Send,
         bucket_for: Callable[[EndpointConfig], TokenBucket | None],
     ) -> None:
-        Receiving.__init__(self, node, receive, bucket_for(config))
+        Receiving.__init__(self, node, receive)
         Sending.__init__(self, node.own)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id, here=True)
@@ -119,9 +125,12 @@ class InboundSession(Receiving, Sending):
 
     async def _accept(self) -> bool:
         """Open the session; False where the peer has left meanwhile."""
-        if not await server.accept(self._send, self._subprotocol):
+        if not await server.accept(self._send, self._subprotocol) or self.ending is not None:
             return False
         self._opened_at = time.time()
+        # Not before: a bucket that no peer of the node has may be forgotten, and so be shared no
+        # more.
+        self.bucket = self._bucket_for(self.config)
         self._node.peers.add(self)
         self.record.opened(self._handshake.path)
         self._node.recorder.put_session(self.row())
@@ -137,22 +146,29 @@ class InboundSession(Receiving, Sending):
                 return
             else:
                 self._waiting = True
-                event = await self._receive()
-                self._waiting = False
+                try:
+                    event = await self._receive()
+                finally:
+                    self._waiting = False
                 message = self._take(event)
             if message is not None:
                 await self._node.peers.attend(self, self._dispatcher.message(message))
+                self._hogged += RECEIVED_COST
+                if self._hogged > HOGGED_MOST:
+                    await self._give_way()
 
     def _is_busy(self) -> bool:
-        return self.ending is None and self in self._node.peers.busy
+        return self in self._node.peers.busy
 
     async def _finish(self) -> None:
-        self._stop_reading_ahead()
         ending = self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
-        if self._opened_at:
-            await self._dispatcher.close(ending.code, ending.reason)
-            self._node.recorder.put_session(self.row())
-            await self._node.recorder.settle()
+        try:
+            if self._opened_at:
+                await self._dispatcher.close(ending.code, ending.reason)
+                self._node.recorder.put_session(self.row())
+                await self._node.recorder.settle()
+        finally:
+            self._stop_reading_ahead()
 
     async def _write(self, frame: Frame) -> SendAnswer:
         if self.ending is not None:
@@ -177,11 +193,18 @@ class InboundSession(Receiving, Sending):
         self.record.sent(frame, size)
         self._hogged += size + MESSAGE_COST
         if self._hogged > HOGGED_MOST:
-            # Servers may take messages for ever without letting anything else run, their own
-            # writing included: a handler that sends in a loop would stop the whole process.
-            self._hogged = 0
-            await asyncio.sleep(0)
+            await self._give_way()
         return SendAnswer.WRITTEN
+
+    async def _give_way(self) -> None:
+        """Let others run.
+
+        Servers take messages for ever without doing so, their own writing included: a handler
+        that sends in a loop would stop the whole process. What they have read, too, they hand over
+        without a pause.
+        """
+        self._hogged = 0
+        await asyncio.sleep(0)
 
     async def aclose(
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
@@ -205,7 +228,10 @@ class InboundSession(Receiving, Sending):
 
     async def _tell(self, wire: int, reason: str) -> None:
         """Say to the peer that it is over; what it hasn't read by then is given up."""
-        await server.close(self._send, wire, reason)
+        try:
+            await server.close(self._send, wire, reason)
+        finally:
+            self._let_go()
         senders, self._senders = self._senders, set()
         for task in senders:
             task.cancel()
@@ -238,21 +264,13 @@ class InboundSession(Receiving, Sending):
                 told = f"{reason}; messages dropped that waited: {dropped}" if dropped else reason
                 self.record.closed(code, cause, told)
                 self._node.recorder.put_session(self.row())
+            if sent is None:  # nothing is to be told
+                self._let_go()
         return self.ending
-
-    def transport_lost(self) -> None:
-        """Take note that the server gave the connection up without a word.
-
-        A server that stops cancels its applications first; the node's drain then still closes
-        each session in order.
-        """
-        if not self._node.draining:
-            self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
-            self._interrupt()
 
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""
-        if _rate(config) != _rate(self.config):
+        if config.rate != self.config.rate:
             self.bucket = self._bucket_for(config)
         self.config = config
         self.record.messages = config.record_messages
@@ -276,7 +294,3 @@ class InboundSession(Receiving, Sending):
             **rows.of_ending(self.ending),
             **rows.of_counters(self.record),
         }
-
-
-def _rate(config: EndpointConfig) -> tuple[float, int, str]:
-    return config.messages_per_second, config.message_burst, config.rate_scope

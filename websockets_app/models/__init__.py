@@ -1,6 +1,7 @@
 """The tables: descriptors that the admin owns, and what nodes know, which nodes own."""
 
 from .client import Client
+from .drain import Drain
 from .endpoint import Endpoint, EndpointGroup
 from .event import Event
 from .minute import Minute
@@ -13,6 +14,7 @@ from .shared import SharedMember, SharedValue
 __all__ = [
     "Client",
     "ClientRuntime",
+    "Drain",
     "Endpoint",
     "EndpointGroup",
     "Event",

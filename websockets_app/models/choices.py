@@ -70,6 +70,7 @@ EVENT_KIND: Labels = [
     (states.EventKind.NODE_STARTED.value, _("node started")),
     (states.EventKind.NODE_STOPPED.value, _("node stopped")),
     (states.EventKind.NODE_LOST.value, _("node lost")),
+    (states.EventKind.DRAIN.value, _("drain")),
 ]
 CLOSE_CAUSE: Labels = [
     (states.CloseCause.PEER.value, _("the peer closed")),
@@ -98,6 +99,12 @@ NODE_STATE: Labels = [
     (states.NodeState.ALIVE.value, _("alive")),
     (states.NodeState.STOPPED.value, _("stopped")),
     (states.NodeState.LOST.value, _("lost")),
+]
+DRAIN_STATE: Labels = [
+    (states.DrainState.ASKED.value, _("asked for")),
+    (states.DrainState.RUNNING.value, _("under way")),
+    (states.DrainState.DONE.value, _("done")),
+    (states.DrainState.CANCELLED.value, _("cancelled")),
 ]
 ON_UNCERTAIN: Labels = [
     (states.OnUncertain.HOLD.value, _("hold: sent at most once")),

@@ -190,6 +190,8 @@ class Client(Descriptor):
 
     def clean(self) -> None:
         super().clean()
+        if not self.name.isprintable():  # it is in log lines
+            raise ValidationError({"name": _("Write it without control characters.")})
         if not self.uri.startswith(("ws://", "wss://")):
             raise ValidationError({"uri": _("Write a URI that starts with ws:// or wss://.")})
         headers = self.headers

@@ -38,14 +38,17 @@ class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
         open_here = Session.objects.open().filter(endpoint=models.OuterRef("pk"))
         return self.annotate(open_sessions=_number(open_here))
 
-    def open_beside(self, node_id: str, user_key: str, address: str) -> tuple[int, int, int]:
+    def open_beside(
+        self, node_id: str, user_key: str, address: str, *, all_of_them: bool = True
+    ) -> tuple[int, int, int]:
         """Return how many of this endpoint's sessions other nodes hold.
 
-        All, the user's, and the address': one query, of an index for each of the three.
+        All, where asked for, the user's, and the address': one query, of an index for each. All of
+        them may be ten thousands, and take as many index entries to count.
         """
         held = Session.objects.open().filter(endpoint=models.OuterRef("pk")).exclude(node=node_id)
         counted = (
-            _number(held),
+            _number(held) if all_of_them else models.Value(0),
             _number(held.filter(user_key=user_key)) if user_key else models.Value(0),
             _number(held.filter(address=address)) if address else models.Value(0),
         )

@@ -72,6 +72,11 @@ class NodeQuerySet(models.QuerySet["Node"]):
         """Return how often each living node's lease was renewed."""
         return dict(self.filter(state=NodeState.ALIVE).values_list("pk", "beat"))
 
+    def channels(self, node_ids: list[str]) -> list[str]:
+        """Return the channels of these nodes, as far as they have one."""
+        known = self.filter(pk__in=node_ids).exclude(channel="")
+        return list(known.values_list("channel", flat=True))
+
     def serve_beside(self, node_id: str) -> bool:
         """Tell whether a server node lives besides this one."""
         servers = self.filter(state=NodeState.ALIVE, kind=NodeKind.SERVER)

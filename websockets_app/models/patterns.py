@@ -13,6 +13,7 @@ from ..conf import app_settings
 from ..exceptions import InvalidEndpoint
 
 _CAPTURE: Final = re.compile(r"<[^<>]*>")
+_ESCAPE: Final = re.compile(r"%[0-9a-fA-F]{2}")
 
 
 def route(endpoint: str) -> str:
@@ -39,6 +40,8 @@ def _objection(endpoint: str) -> str:
     """Return why no client could ask for such a path, or would ask for another; or nothing."""
     if any(character in endpoint for character in "?#\\") or not endpoint.isprintable():
         return "a path holds no ?, #, backslash or control character"
+    if _ESCAPE.search(endpoint):
+        return "a path is written decoded: é, not %C3%A9"
     if not {"", ".", ".."}.isdisjoint(endpoint.removeprefix("/").split("/")):
         return "a path holds no empty part, '.' or '..'"
     if not {"<", ">"}.isdisjoint(_CAPTURE.sub("", endpoint)):

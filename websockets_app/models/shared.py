@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
+from django.db import IntegrityError, models, router, transaction
 from django.utils.translation import gettext_lazy as _
 
 
@@ -44,7 +44,14 @@ class SharedMemberQuerySet(models.QuerySet["SharedMember"]):
 
     def put(self, key: str, member: str) -> bool:
         """Add `member` to those of `key`; tell whether it wasn't one. The constraint decides."""
-        return self.get_or_create(key=key, member=member)[1]
+        if self.filter(key=key, member=member).exists():
+            return False
+        try:
+            with transaction.atomic(using=router.db_for_write(self.model)):
+                self.create(key=key, member=member)
+        except IntegrityError:  # somebody did so meanwhile, whom others may have removed again
+            return False
+        return True
 
     def take(self, key: str, member: str) -> bool:
         """Remove `member` from those of `key`; tell whether it was one."""

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 
-from ..conf import app_settings
-from ..exceptions import ConfigurationError
-from .layer import NodeLayer, spans_processes
+from ..exceptions import ConfigurationError, NodeUnreachable
+from .channel_layer import configured_layer, reach_of, spans_processes
+from .layer import NodeLayer
 from .mail import Mail
 from .node import Node, nodes
 
 Work = Callable[[NodeLayer], Coroutine[Any, Any, None]]
+
+LOOP_SECONDS: Final = 5.0
+"""How long a thread waits for the node's event loop: the layer itself may take less."""
+PAUSE_SECONDS: Final = 2.0
+"""How long a process without a node takes a layer that failed for one that still does.
+
+Whoever sends to many would otherwise wait for it as many times.
+"""
 
 
 def post(channel: str, mail: Mail) -> None:
@@ -43,18 +52,22 @@ def check_layer_spans_processes() -> None:
     """Raise `ConfigurationError` where no other process can be reached."""
     if not spans_processes():
         raise ConfigurationError(
-            "The session belongs to another process, and no channel layer spans processes: "
-            "configure channels-redis in CHANNEL_LAYERS (WEBSOCKETS['CHANNEL_LAYER'] is "
-            f"{app_settings.CHANNEL_LAYER!r})."
+            "What is to be reached is open in another process, and no channel layer spans "
+            f"processes: configure channels-redis. {reach_of(configured_layer())}."
         )
 
 
 def _through(work: Work) -> None:
     node = _node_here()
-    if node is not None:
-        asyncio.run_coroutine_threadsafe(work(node.layer), node.loop).result()
-    else:  # an event loop for this one message, whose end closes the layer's connections
+    if node is None:  # an event loop for this one message, whose end closes its connections
         async_to_sync(_alone)(work)
+        return
+    under_way = asyncio.run_coroutine_threadsafe(work(node.layer), node.loop)
+    try:
+        under_way.result(LOOP_SECONDS)
+    except TimeoutError:
+        under_way.cancel()
+        raise NodeUnreachable("The event loop of this process doesn't answer.") from None
 
 
 async def _athrough(work: Work) -> None:
@@ -69,7 +82,31 @@ async def _athrough(work: Work) -> None:
 
 
 async def _alone(work: Work) -> None:
-    await work(NodeLayer())
+    layer = NodeLayer()
+    layer.trouble = _last_failure.words()
+    try:
+        await work(layer)
+    finally:
+        if layer.trouble:
+            _last_failure.note(layer.trouble)
+
+
+class _LastFailure:
+    """Why the layer failed, for a while."""
+
+    def __init__(self) -> None:
+        self._words = ""
+        self._until = 0.0
+
+    def words(self) -> str:
+        return self._words if time.monotonic() < self._until else ""
+
+    def note(self, words: str) -> None:
+        if not self.words():
+            self._words, self._until = words, time.monotonic() + PAUSE_SECONDS
+
+
+_last_failure = _LastFailure()
 
 
 def _node_here() -> Node | None:

@@ -11,7 +11,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from ..core.close_codes import check_may_be_sent, cut_reason
 from ..core.states import CloseCause, Direction, SendAnswer
-from ..dispatch.frames import Frame, as_json, size_of
+from ..dispatch.frames import Frame, as_json
 from . import mail
 from . import node as nodes
 from .mail import Mail
@@ -87,7 +87,6 @@ class PeerHandle:
 
     def send_text_async(self, text: str) -> None:
         """Queue a text message and return at once (the seed's `sendTextAsync`); works anywhere."""
-        size_of(text)  # which is refused here, where somebody hears of it
         self._change(lambda node, peer: peer.send_soon(text), mail.sending(self.id, text))
 
     def close(
@@ -181,8 +180,16 @@ class PeerHandle:
 
 def refuse_in_event_loop(other: str) -> None:
     """Raise `SynchronousOnlyOperation`, naming the `other` form, where an event loop runs."""
+    if runs_event_loop():
+        raise SynchronousOnlyOperation(
+            f"This waits, and an event loop runs here: await {other}()."
+        )
+
+
+def runs_event_loop() -> bool:
+    """Tell whether an event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return
-    raise SynchronousOnlyOperation(f"This waits, and an event loop runs here: await {other}().")
+        return False
+    return True

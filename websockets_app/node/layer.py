@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from channels.exceptions import ChannelFull
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_layer
+from channels.layers import InMemoryChannelLayer
 
 from ..conf import app_settings
+from ..core.numbering import MOST, Numbering
 from ..core.states import Topic
 from ..exceptions import NodeUnreachable
+from . import channel_layer
+from .channel_layer import CAPACITY, PREFIX
 from .mail import Mail
 
 logger = logging.getLogger(__name__)
@@ -26,13 +28,12 @@ logger = logging.getLogger(__name__)
 GROUP: Final = "websockets_app.nodes"
 NUDGE: Final = "websockets_app.nudge"
 MAIL: Final = "websockets_app.mail"
-PREFIX: Final = "websockets_app.node"
-CAPACITY: Final = 10_000
-"""Messages that wait for a node at most: the layer's default, 100, is meant for one consumer."""
+ECHO: Final = "websockets_app.echo"
 RETRY_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 2.0
 """How long a layer may take: its client would by itself try for much longer to reach a server."""
-_OURS: Final = re.compile(re.escape(PREFIX))
+DEAF_AFTER: Final = 5
+"""So many messages to itself a node sends without hearing anything, before it listens anew."""
 
 
 class NodeLayer:
@@ -49,43 +50,73 @@ class NodeLayer:
         on_mail: Callable[[object], bool] = lambda mail: False,
     ) -> None:
         self.channel = ""
-        self.joined = asyncio.Event()
+        self.news = asyncio.Event()
+        """Set when `told` has changed."""
+        self.trouble = ""
+        """Why nobody can be reached now, in words; empty while the layer answers."""
         self.dropped = 0
         """Messages that aren't ours."""
-        self.lost = 0
-        """Broadcasts of other nodes that never arrived, by the holes in their numbers."""
         self._node_id = node_id
         self._on_nudge = on_nudge
         self._on_mail = on_mail
-        self._layer: BaseChannelLayer | None = configured_layer()
+        self._layer = channel_layer.own_layer() if node_id else channel_layer.configured_layer()
         self._numbers = itertools.count(1)
-        self._heard: dict[str, int] = {}
-        self._failing = False
-        _make_room(self._layer)
+        self._broadcasts = Numbering()
+        self._lost = 0
+        self._complained = 0
+        self._unheard = 0
+        self._answered = False
+        self._hearing: asyncio.Timeout | None = None
+
+    @property
+    def keep_seconds(self) -> float:
+        """How often to call `keep`."""
+        expiry = channel_layer.members_expire_after(self._layer)
+        return min(app_settings.HEARTBEAT_INTERVAL, expiry / 3)
 
     async def listen(self) -> None:
         """Take messages until cancelled; go on after every failure of the layer."""
+        if isinstance(self._layer, InMemoryChannelLayer | None):
+            logger.info("%s", channel_layer.reach_of(self._layer))
         while self._layer is not None:
             try:
                 await self._join()
-                while True:
-                    self._take(await self._layer.receive(self.channel))
+                async with asyncio.timeout(None) as self._hearing:
+                    while True:
+                        self._take(await self._layer.receive(self.channel))
             except Exception as error:
-                self._complain(error)
-                await asyncio.sleep(RETRY_SECONDS)
+                await self._recover(error)
 
     async def keep(self) -> None:
-        """Enter the group again: layers forget members, by expiry or when they are emptied."""
-        if self._layer is None or not self.channel:
+        """Enter the group again: layers forget members, by expiry or when they are emptied.
+
+        And have oneself answer: a connection that is lost without a word still seems to listen.
+        """
+        if not self.channel:
             return
         try:
             await self._enter()
         except Exception as error:
             self._complain(error)
+            return
+        if self._unheard > DEAF_AFTER and self._hearing is not None:
+            hearing, self._hearing = self._hearing, None
+            hearing.reschedule(asyncio.get_running_loop().time())
+
+    async def leave(self) -> None:
+        """Be no node any more: leave the group, and end the connections."""
+        if self._node_id and not isinstance(self._layer, InMemoryChannelLayer | None):
+            await self._try(self._discard(self.channel), "leave the channel layer")
+            await self._try(channel_layer.close(self._layer), "end its connections")
+
+    async def forget(self, channel: str) -> None:
+        """Take a lost node's channel out of the group: nobody takes what is sent there."""
+        if self._layer is not None:
+            await self._try(self._discard(channel), "forget a lost node")
 
     async def nudge(self, topic: Topic) -> bool:
         """Tell every node that there is something new about `topic`; return whether that went."""
-        if self._layer is None:
+        if self._layer is None or self.trouble:
             return False
         try:
             await self._send_to_all({"type": NUDGE, "topic": topic.value})
@@ -96,57 +127,111 @@ class NodeLayer:
 
     async def post(self, channel: str, mail: Mail) -> None:
         """Send `mail` to the node that listens on `channel`; raise `NodeUnreachable`."""
-        assert self._layer is not None
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._layer.send(channel, {"type": MAIL, "mail": mail})
+            await self._hand_over(self._send(channel, {"type": MAIL, "mail": mail}))
         except ChannelFull:
             raise NodeUnreachable(
                 f"The session's node doesn't keep up: {CAPACITY} messages wait for it in the "
-                "channel layer."
+                "channel layer. Its process may hang."
             ) from None
-        except Exception as error:
-            self._complain(error)
-            raise NodeUnreachable(f"The channel layer fails: {error!r}.") from error
 
     async def post_to_all(self, mail: Mail, but: list[str]) -> None:
         """Send `mail` to every node except those of `but`; raise `NodeUnreachable`."""
-        assert self._layer is not None
-        number = next(self._numbers) if self._node_id else 0
-        message = {
-            "type": MAIL, "mail": mail, "but": but, "from": self._node_id, "number": number,
-        }  # fmt: skip
-        try:
-            await self._send_to_all(message)
-        except Exception as error:
-            self._complain(error)
-            raise NodeUnreachable(f"The channel layer fails: {error!r}.") from error
+        await self._hand_over(self._broadcast(mail, but))
 
     def told(self) -> dict[str, Any]:
-        """Return what the node's row tells of it."""
-        return {"channel": self.channel, "mail_dropped": self.dropped, "mail_lost": self.lost}
+        """Return what the node's row tells of it, at each renewal of its lease.
+
+        A node that can't hear has no channel: whoever sends to its peers is told so.
+        """
+        lost = self._broadcasts.lost()
+        self._warn("broadcasts of other nodes got lost", lost - self._lost)
+        self._warn("layer messages that aren't ours were dropped", self.dropped - self._complained)
+        self._lost, self._complained = lost, self.dropped
+        return {
+            "channel": "" if self.trouble else self.channel,
+            "mail_dropped": min(self.dropped, MOST),
+            "mail_lost": lost,
+        }
+
+    def _warn(self, what: str, number: int) -> None:
+        if number > 0:
+            logger.warning("%d %s", number, what)
+
+    async def _hand_over(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Await `sending`; where the layer was found to fail already nobody waits for it again."""
+        if self.trouble:
+            sending.close()
+            raise NodeUnreachable(self.trouble)
+        try:
+            await sending
+        except ChannelFull:
+            raise
+        except Exception as error:
+            raise NodeUnreachable(self._complain(error)) from error
+
+    async def _broadcast(self, mail: Mail, but: list[str]) -> None:
+        number = next(self._numbers) if self._node_id else 0
+        await self._send_to_all(
+            {"type": MAIL, "mail": mail, "but": but, "from": self._node_id, "number": number}
+        )
+
+    async def _send(self, channel: str, message: dict[str, Any]) -> None:
+        assert self._layer is not None
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await self._layer.send(channel, message)
 
     async def _send_to_all(self, message: dict[str, Any]) -> None:
         assert self._layer is not None
         async with asyncio.timeout(ANSWER_SECONDS):
             await self._layer.group_send(GROUP, message)
 
+    async def _discard(self, channel: str) -> None:
+        assert self._layer is not None
+        await self._layer.group_discard(GROUP, channel)
+
     async def _join(self) -> None:
         assert self._layer is not None
-        self.channel = await self._layer.new_channel(PREFIX)  # type: ignore[call-arg]
+        if not self.channel:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                self.channel = await self._layer.new_channel(PREFIX)  # type: ignore[call-arg]
         await self._enter()
-        self.joined.set()
 
     async def _enter(self) -> None:
         assert self._layer is not None
         async with asyncio.timeout(ANSWER_SECONDS):
             await self._layer.group_add(GROUP, self.channel)
-        self._failing = False
+        self._unheard += 1
+        try:
+            await self._send(self.channel, {"type": ECHO})
+        except ChannelFull:
+            logger.warning("%d messages wait for this node in the channel layer", CAPACITY)
 
-    def _take(self, message: dict[str, Any]) -> None:
-        if not self._is_taken(message):
+    async def _recover(self, error: Exception) -> None:
+        """Let the layer rest for a while; listen anew where that came to nothing."""
+        self._hearing = None
+        if self._unheard > DEAF_AFTER:
+            error = ConnectionError("nothing arrives any more, not even from this node itself")
+        self._complain(error)
+        if self._unheard > DEAF_AFTER or not self.channel:
+            await self._begin_anew()
+        await asyncio.sleep(RETRY_SECONDS)
+
+    async def _begin_anew(self) -> None:
+        """Give up connections that may be lost without a word, and what half is subscribed."""
+        old, stale = self._layer, self.channel
+        self._layer, self.channel, self._unheard = channel_layer.own_layer(), "", 0
+        if old is not self._layer:
+            await self._try(channel_layer.close(old), "end its connections")
+        if stale:
+            await self.forget(stale)
+
+    def _take(self, message: object) -> None:
+        self._unheard = 0
+        if self.trouble or not self._answered:
+            self._note_answer()
+        if not isinstance(message, dict) or not self._is_taken(message):
             self.dropped += 1
-            logger.warning("Dropped a layer message that isn't ours")
 
     def _is_taken(self, message: dict[str, Any]) -> bool:
         kind = message.get("type")
@@ -156,45 +241,46 @@ class NodeLayer:
                 return False
             self._on_nudge(Topic(str(topic)))
             return True
-        return kind == MAIL and self._is_mail(message)
+        return kind == ECHO or (kind == MAIL and self._is_mail(message))
 
     def _is_mail(self, message: dict[str, Any]) -> bool:
         but, sender, number = (message.get(key) for key in ("but", "from", "number"))
         if isinstance(sender, str) and sender and type(number) is int:
-            self._note_holes(sender, number)
+            self._broadcasts.note(sender, number)
         if isinstance(but, list) and self._node_id in but:
             return True  # its own process has done that itself
         return self._on_mail(message.get("mail"))
 
-    def _note_holes(self, sender: str, number: int) -> None:
-        before = self._heard.get(sender)
-        if before is not None and number > before + 1:
-            self.lost += number - before - 1
-            logger.warning("%d broadcasts of node %s got lost", number - before - 1, sender[:8])
-        self._heard[sender] = number
+    def _note_answer(self) -> None:
+        """Take note that the layer answers, for the first time or again."""
+        if not isinstance(self._layer, InMemoryChannelLayer):
+            again = " again" if self._answered else ": other processes are reached over it"
+            logger.info("%s answers%s", channel_layer.name_of(self._layer), again)
+        self._answered, self.trouble = True, ""
+        self.news.set()
 
-    def _complain(self, error: Exception) -> None:
-        if not self._failing:
-            logger.warning("The channel layer fails (%r): changes are noticed by polling", error)
-        self._failing = True
+    def _complain(self, error: Exception) -> str:
+        """Take note that the layer fails; return the words for it."""
+        words = (
+            f"The channel layer fails: {channel_layer.name_of(self._layer)}: {_why(error)}. Peers "
+            "of this process are reached without it, others when its server runs and can be "
+            "reached."
+        )
+        if not self.trouble:
+            logger.warning("%s Changes are noticed by polling.", words)
+            self.news.set()
+        self.trouble = words
+        return words
+
+    async def _try(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await work
+        except Exception as error:
+            logger.debug("A node could not %s: %r", what, error)
 
 
-def configured_layer() -> BaseChannelLayer | None:
-    """Return the layer that nodes talk over, where the site has one."""
-    alias = app_settings.CHANNEL_LAYER
-    return None if alias is None else get_channel_layer(alias)
-
-
-def spans_processes() -> bool:
-    """Tell whether other processes can be reached over the configured layer."""
-    return not isinstance(configured_layer(), InMemoryChannelLayer | None)
-
-
-def _make_room(layer: BaseChannelLayer | None) -> None:
-    """Let more messages wait on nodes' channels than the layer would by default."""
-    # The pub/sub layer keeps nothing; channels-redis' other one has a list, first match wins.
-    capacities: Any = (
-        getattr(type(layer), "get_capacity", None) and vars(layer)["channel_capacity"]
-    )
-    if isinstance(capacities, list) and not any(known is _OURS for known, _ in capacities):
-        capacities.insert(0, (_OURS, CAPACITY))
+def _why(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ANSWER_SECONDS:g} s"
+    return str(error).rstrip(".") or repr(error)

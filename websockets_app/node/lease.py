@@ -35,6 +35,8 @@ class Lease:
         """Monotonic time at which the last renewal that succeeded was begun."""
         self.on_reaped: list[Callable[[], Awaitable[None]]] = []
         """Awaited when this node lives and finds that it was declared lost."""
+        self.on_lost: list[Callable[[str], object]] = []
+        """Called with the channel of each node that this one declared lost."""
         self._thread = thread
         self._lifeline = Lifeline(app_settings.NODE_TTL)
         self._registered = False
@@ -47,10 +49,13 @@ class Lease:
             self._reaped |= await self._thread.run(self._renew)
             self.renewed_at = begun
             await self._take_up_again()
-            await self._thread.run(self._reap_lost)
+            lost = await self._thread.run(self._reap_lost)
         except (DatabaseError, InterfaceError):
             self._lifeline.blind()
             raise
+        for channel in lost:
+            for tell in self.on_lost:
+                tell(channel)
 
     async def give_back(self) -> None:
         """End the lease, as a node does that stops."""
@@ -79,11 +84,13 @@ class Lease:
         gone, self._registered = self._registered, True
         return gone
 
-    def _reap_lost(self) -> None:
+    def _reap_lost(self) -> list[str]:
+        """Reap who stands still; return the channels that nobody listens on any more."""
         beats = Node.objects.beats()
         beats.pop(self.node_id, None)
-        for lost in self._lifeline.look(beats, time.monotonic()):
-            reap(lost, beats[lost], by=self.node_id)
+        still = self._lifeline.look(beats, time.monotonic())
+        reaped = [lost for lost in still if reap(lost, beats[lost], by=self.node_id)]
+        return Node.objects.channels(reaped) if reaped else []
 
 
 def reap(node_id: str, beat: int, *, by: str) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from ..core.close_codes import may_be_sent
+from ..core.close_codes import cut_reason, may_be_sent
 from ..core.states import CloseCause
-from ..dispatch.frames import Frame
+from ..dispatch.frames import Frame, size_of
+from ..exceptions import InvalidResult
 from .peers import Peers
 
 Mail = dict[str, Any]
@@ -33,15 +34,15 @@ def closing(peer_id: str, code: int, reason: str, cause: CloseCause) -> Mail:
 
 
 def joining(peer_id: str, group: str) -> Mail:
-    return {"do": JOIN, "peer": peer_id, "group": group}
+    return {"do": JOIN, "peer": peer_id, "group": _name(group)}
 
 
 def leaving(peer_id: str, group: str) -> Mail:
-    return {"do": LEAVE, "peer": peer_id, "group": group}
+    return {"do": LEAVE, "peer": peer_id, "group": _name(group)}
 
 
 def fanning_out(group: str, frame: Frame) -> Mail:
-    return {"do": FAN_OUT, "group": group, **_content(frame)}
+    return {"do": FAN_OUT, "group": _name(group), **_content(frame)}
 
 
 def deliver(mail: object, peers: Peers, own: Own) -> bool:
@@ -50,7 +51,7 @@ def deliver(mail: object, peers: Peers, own: Own) -> bool:
         return False
     try:
         delivery = _DELIVERIES[mail["do"]](mail)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, InvalidResult):
         return False
     delivery(peers, own)
     return True
@@ -67,7 +68,7 @@ def _deliver_send(mail: Mapping[str, Any]) -> Delivery:
 
 
 def _deliver_close(mail: Mapping[str, Any]) -> Delivery:
-    peer_id, code, reason = _text(mail, "peer"), mail["code"], _text(mail, "reason")
+    peer_id, code, reason = _text(mail, "peer"), mail["code"], cut_reason(_text(mail, "reason"))
     cause = CloseCause(_text(mail, "cause"))
     if type(code) is not int or not may_be_sent(code):
         raise ValueError("no close code")
@@ -118,12 +119,26 @@ _DELIVERIES: Final[Mapping[str, Callable[[Mapping[str, Any]], Delivery]]] = {
 
 
 def _content(frame: Frame) -> Mail:
+    size_of(frame)  # which refuses text that can't be encoded: here, where somebody hears of it
     return {"text": frame} if isinstance(frame, str) else {"bytes": frame}
+
+
+def _name(group: object) -> str:
+    """Return the name of a group; raise `TypeError` or `InvalidResult` where it can't be one.
+
+    It may be a peer's word. Found out by the layer, it would look as if the layer failed.
+    """
+    if not isinstance(group, str):
+        raise TypeError(f"The name of a group is text, not {type(group).__name__}.")
+    size_of(group)
+    return group
 
 
 def _frame(mail: Mapping[str, Any]) -> Frame:
     if "text" in mail:
-        return _text(mail, "text")
+        text = _text(mail, "text")
+        size_of(text)  # which refuses what no peer could be sent
+        return text
     data = mail["bytes"]
     if not isinstance(data, bytes):
         raise TypeError("no bytes")

@@ -19,6 +19,7 @@ from ..database import DatabaseThread
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
 from . import mail
+from .forwarding import Forwarding
 from .layer import NodeLayer
 from .lease import Lease
 from .looper import repeat
@@ -49,6 +50,8 @@ class Node:
         self.recorder = Recorder(self.id)
         self.lease = Lease(self.id, kind, self.control)
         self.layer = NodeLayer(self.id, on_nudge=self.hurry, on_mail=self._deliver)
+        self.lease.on_lost.append(lambda channel: self.own(self.layer.forget(channel)))
+        self.forwarding = Forwarding(self.own)
         self.draining = False
         self.on_drained: list[Callable[[], Coroutine[Any, Any, object]]] = []
         """Awaited when what the node owned has ended and its loops still run."""
@@ -75,9 +78,9 @@ class Node:
         await self._try("register", self._beat)
         await self.look()
         self.begin(self.recorder.run())
-        self.begin(repeat(self._beat, app_settings.HEARTBEAT_INTERVAL, hurry=self.layer.joined))
+        self.begin(repeat(self._beat, app_settings.HEARTBEAT_INTERVAL, hurry=self.layer.news))
         # Beside the lease, which must not wait for a layer that doesn't answer.
-        self.begin(repeat(self.layer.keep, app_settings.HEARTBEAT_INTERVAL))
+        self.begin(repeat(self.layer.keep, self.layer.keep_seconds))
         self.begin(repeat(self._sweep, SWEEP_SECONDS))
         self.begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
         for watcher in self._watchers:
@@ -98,6 +101,7 @@ class Node:
         for task in self._loops:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.layer.leave()
         self.recorder.add_own(EventKind.NODE_STOPPED)
         if await self._try("write what waits", self.recorder.flush):
             await self._try("give the lease back", self.lease.give_back)

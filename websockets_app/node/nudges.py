@@ -11,7 +11,8 @@ from asgiref.sync import async_to_sync
 
 from ..core.states import Topic
 from ..signals import descriptors_changed, outbox_filled
-from .layer import NodeLayer, spans_processes
+from .channel_layer import spans_processes
+from .layer import NodeLayer
 from .node import nodes
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
-from ..core.states import SendAnswer
-from ..dispatch.frames import Frame
+from ..core.close_codes import CloseCode
+from ..core.states import CloseCause, SendAnswer
+from ..dispatch.frames import Frame, size_of
+
+WAITING_BYTES: Final = 64 * 2**20
+"""What may wait to be written to one peer; more means that it doesn't read."""
+FRAME_COST: Final = 200
+"""What a waiting message takes beside its content, in bytes."""
 
 
 class Sending(ABC):
@@ -17,9 +23,20 @@ class Sending(ABC):
     def __init__(self, own: Callable[[Coroutine[Any, Any, Any]], object]) -> None:
         self._own = own
         self._queue: deque[Frame] | None = None  # most peers never need one
+        self._waiting_bytes = 0
 
     def send_soon(self, frame: Frame) -> None:
-        """Write a message before whatever is sent after it; nobody waits."""
+        """Write a message before whatever is sent after it; nobody waits.
+
+        A peer for which too much waits is closed with 1013.
+        """
+        if self.closed:
+            return
+        self._waiting_bytes += _cost(frame)
+        if self._waiting_bytes > WAITING_BYTES:
+            why = f"{WAITING_BYTES} bytes wait for the peer to read"
+            self._own(self.aclose(CloseCode.TRY_AGAIN_LATER, why, CloseCause.SLOW))
+            return
         if self._queue is None:
             self._queue = deque()
         self._queue.append(frame)
@@ -34,8 +51,27 @@ class Sending(ABC):
 
     async def _write_queued(self) -> None:
         while self._queue:
-            await self._write(self._queue.popleft())
+            frame = self._queue.popleft()
+            try:
+                await self._write(frame)
+            finally:
+                self._waiting_bytes -= _cost(frame)
+
+    @property
+    @abstractmethod
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+
+    @abstractmethod
+    async def aclose(
+        self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
+    ) -> SendAnswer:
+        """Close the connection from this side."""
 
     @abstractmethod
     async def _write(self, frame: Frame) -> SendAnswer:
         """Write a message now."""
+
+
+def _cost(frame: Frame) -> int:
+    return size_of(frame) + FRAME_COST

@@ -22,8 +22,8 @@ class Shared:
     They are kept in the database, as part of the caller's transaction, or in the cache that
     `SHARED_CACHE` names. Every function has an `a…` form for async code. `InvalidShared` is raised
     for a key of more than 200 characters, a value of more than `SHARED_VALUE_SIZE` bytes, a member
-    of more than 500 characters or the 10,001st of a key, and for what JSON doesn't hold;
-    `SharedBusy` where a cache's lock stays taken.
+    of more than 500 characters or 1500 bytes or the 10,001st of a key, and for what JSON doesn't
+    hold; `SharedBusy` where a cache's lock stays taken.
     """
 
     def get(self, key: str, default: Any = None) -> Any:

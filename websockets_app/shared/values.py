@@ -19,6 +19,8 @@ from ..outbound.handle import WebsocketClient
 
 KEY_LENGTH: Final = 200
 MEMBER_LENGTH: Final = 500
+MEMBER_BYTES: Final = 1500
+"""With the longest key, what PostgreSQL takes into an index (2704 bytes for a row of it)."""
 MAX_MEMBERS: Final = 10_000
 _HANDLES: Final[Mapping[str, type[PeerHandle]]] = {
     "$session": WebsocketSession,
@@ -83,6 +85,8 @@ def as_member(member: Any) -> str:
         raise InvalidShared(
             f"A member has up to {MEMBER_LENGTH} characters as JSON; this has {len(text)}."
         )
+    if (size := len(text.encode())) > MEMBER_BYTES:
+        raise InvalidShared(f"A member has up to {MEMBER_BYTES} bytes as JSON; this has {size}.")
     return text
 
 
