@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from tests.infrastructure.waiting import aeventually
 from tests.recording.conftest import ECHO, Away, MakeRecorder, events_away
+from tests.recording.rows import session_row
 from websockets_app.core.states import CloseCause, EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.recording import recorder as recorders
@@ -24,14 +25,7 @@ from websockets_app.recording.writer import Batch, write_all_but_refused
 
 
 def session(name: str = "s", **columns: Any) -> SessionRow:
-    return {
-        "id": name,
-        "endpoint_path": "echo",
-        "handler": "handlers.echo",
-        "path": "/echo",
-        "opened_at": moment(time.time()),
-        **columns,
-    }
+    return session_row(name, moment(time.time()), **columns)
 
 
 def record(recorder: Recorder, count: int, kind: EventKind = EventKind.REFUSED) -> None:

@@ -10,9 +10,9 @@ from . import choices
 
 
 class Event(models.Model):
-    """One recorded fact.
+    """One recorded fact. As many rows as messages may come: each index costs each of them.
 
-    `(node, peer, seq)` is unique, so a batch can be written again; a hole in `seq` is a loss.
+    `(peer, node, seq)` is unique, so a batch can be written again; a hole in `seq` is a loss.
     It names endpoint, client and node without a constraint: history outlives them.
     """
 
@@ -20,16 +20,31 @@ class Event(models.Model):
     at = models.DateTimeField(_("at"))
     kind = models.CharField(_("kind"), max_length=15, choices=choices.EVENT_KIND)
     node = models.ForeignKey(
-        "Node", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("node")
+        "Node",
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("node"),
     )
     direction = models.CharField(
         _("direction"), max_length=3, choices=choices.DIRECTION, blank=True
     )
     endpoint = models.ForeignKey(
-        "Endpoint", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("endpoint")
+        "Endpoint",
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("endpoint"),
     )
     client = models.ForeignKey(
-        "Client", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("client")
+        "Client",
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        verbose_name=_("client"),
     )
     name = models.CharField(
         _("name"), max_length=200, blank=True, help_text=_("The endpoint's path or client's name.")
@@ -56,16 +71,21 @@ class Event(models.Model):
         verbose_name_plural = _("events")
         ordering = ("-id",)
         constraints = (
-            models.UniqueConstraint(fields=("node", "peer", "seq"), name="websockets_event_once"),
+            models.UniqueConstraint(fields=("peer", "node", "seq"), name="websockets_event_once"),
             choices.one_of("kind", EventKind),
             choices.one_of("cause", CloseCause, or_empty=True),
             choices.one_of("direction", Direction, or_empty=True),
         )
         indexes = (
             models.Index(fields=("at",), name="websockets_event_at"),
-            models.Index(fields=("peer", "seq"), name="websockets_event_peer"),
-            models.Index(fields=("endpoint", "-id"), name="websockets_event_endpoint"),
-            models.Index(fields=("client", "-id"), name="websockets_event_client"),
+            *(
+                models.Index(
+                    fields=(of, "-id"),
+                    condition=models.Q((f"{of}__isnull", False)),
+                    name=f"websockets_event_{of}",
+                )
+                for of in ("endpoint", "client")
+            ),
         )
 
     def __str__(self) -> str:

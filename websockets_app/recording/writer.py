@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from django.db import DataError, IntegrityError, transaction
 
-from ..models import Event, Session
-from .facts import Fact, SessionRow, events_in, moment, storable
+from .facts import Fact, SessionRow, events_in
+from .insertion import Row
 from .minutes import MinuteKey, write_minutes
+from .tables import EVENTS, SESSIONS, event_rows, session_rows
 
 logger = logging.getLogger(__name__)
 
@@ -19,19 +20,6 @@ T = TypeVar("T")
 
 REFUSED: Final = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
 """The database can't take these rows, today or tomorrow."""
-
-_SESSION_UPDATES = (
-    "closed_at",
-    "close_code",
-    "close_code_sent",
-    "close_reason",
-    "close_cause",
-    "handler",
-    "messages_in",
-    "messages_out",
-    "bytes_in",
-    "bytes_out",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,38 +81,19 @@ def write_all_but_refused(batch: Batch) -> int:
 
 def write(batch: Batch) -> None:
     """Write `batch`. Writing it twice, after an unclear commit, changes nothing."""
-    with transaction.atomic():
-        _write_sessions(batch)
-        _write_events(batch)
+    if not EVENTS.can_copy:
+        _write(batch, EVENTS.upsert)
+        return
+    try:
+        _write(batch, EVENTS.copy)
+    except IntegrityError:  # written before, since the commit's answer was lost
+        _write(batch, EVENTS.upsert)
+
+
+def _write(batch: Batch, write_events: Callable[[list[Row]], None]) -> None:
+    with transaction.atomic(using=EVENTS.connection.alias):
+        if batch.sessions:
+            SESSIONS.upsert(session_rows(batch.sessions.values()))
+        if batch.facts:
+            write_events(event_rows(batch.node_id, batch.facts))
         write_minutes(batch.node_id, batch.minutes)
-
-
-def _write_sessions(batch: Batch) -> None:
-    if batch.sessions:
-        Session.objects.bulk_create(
-            [Session(**_storable(row)) for row in batch.sessions.values()],
-            update_conflicts=True,
-            unique_fields=["id"],
-            update_fields=_SESSION_UPDATES,
-        )
-
-
-def _write_events(batch: Batch) -> None:
-    # An upsert of what is there already rather than `ignore_conflicts`, under which SQLite ignores
-    # a row that breaks any constraint, without a word.
-    Event.objects.bulk_create(
-        [_event(batch.node_id, fact) for fact in batch.facts],
-        update_conflicts=True,
-        unique_fields=["node", "peer", "seq"],
-        update_fields=["seq"],
-    )
-
-
-def _event(node_id: str, fact: Fact) -> Event:
-    columns = fact._asdict()
-    columns["at"] = moment(fact.at)
-    return Event(node_id=node_id, **_storable(columns))
-
-
-def _storable(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: storable(value) for name, value in row.items()}

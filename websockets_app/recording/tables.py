@@ -1,0 +1,75 @@
+"""The tables that a batch goes to, and its rows as their columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from ..models import Event, Session
+from .facts import Fact, SessionRow, storable
+from .insertion import Insertion, Row, clock
+
+_SESSION_UPDATES: Final = (
+    "closed_at",
+    "close_code",
+    "close_code_sent",
+    "close_reason",
+    "close_cause",
+    "handler",
+    "messages_in",
+    "messages_out",
+    "bytes_in",
+    "bytes_out",
+)
+
+EVENTS: Final = Insertion(
+    Event,
+    (*Fact._fields, "node"),
+    unique=("peer", "node", "seq"),
+    updated=("seq",),  # something, or SQLite would ignore a row that breaks any constraint, too
+)
+SESSIONS: Final = Insertion(
+    Session,
+    tuple(field.attname for field in Session._meta.concrete_fields),
+    unique=("id",),
+    updated=_SESSION_UPDATES,
+)
+
+
+def event_rows(node_id: str, facts: Iterable[Fact]) -> list[Row]:
+    """Return the rows of `facts`, for `EVENTS`."""
+    as_time = clock(EVENTS.connection)
+    return [_event_row(fact, as_time, node_id) for fact in facts]
+
+
+def session_rows(rows: Iterable[SessionRow]) -> list[Row]:
+    """Return `rows`, each with every column, for `SESSIONS`."""
+    as_stored = _session_values(SESSIONS.connection.ops.adapt_datetimefield_value)
+    return [
+        tuple(as_stored.get(name, storable)(row[name]) for name in SESSIONS.columns)
+        for row in rows
+    ]
+
+
+def _session_values(as_time: Callable[[Any], Any]) -> dict[str, Callable[[Any], Any]]:
+    """Return what makes of a column's value what drivers take, where that isn't the same."""
+    return {
+        "params": lambda params: json.dumps(storable(params)),
+        "opened_at": as_time,
+        "closed_at": lambda at: None if at is None else as_time(at),
+        "close_cause": str,
+    }
+
+
+def _event_row(fact: Fact, as_time: Callable[[float], Any], node_id: str) -> Row:
+    """Return a row of plain values: drivers are slow with members of enumerations and bools."""
+    (
+        kind, at, seq, peer, direction, endpoint_id, client_id, name, code, cause, detail,
+        outgoing, size, sha256, payload, lost,
+    ) = fact  # fmt: skip
+    return (
+        str(kind), as_time(at), seq, peer, direction, endpoint_id, client_id, storable(name),
+        code, str(cause), storable(detail), outgoing, size, sha256, storable(payload), lost,
+        node_id,
+    )  # fmt: skip
