@@ -52,7 +52,7 @@ class Insertion:
         with self.connection.cursor() as cursor:
             if whole:
                 parts = range(0, whole, ROWS_A_STATEMENT)
-                values = (_flat(rows[part : part + ROWS_A_STATEMENT]) for part in parts)
+                values = [_flat(rows[part : part + ROWS_A_STATEMENT]) for part in parts]
                 cursor.executemany(self._statement(ROWS_A_STATEMENT), values)
             if rest := rows[whole:]:
                 cursor.execute(self._statement(len(rest)), _flat(rest))
