@@ -20,7 +20,7 @@ from websockets_app.core.states import CloseCause, EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.recording import recorder as recorders
 from websockets_app.recording.facts import SessionRow, moment
-from websockets_app.recording.recorder import BATCH_ROWS, Recorder
+from websockets_app.recording.recorder import BATCH_ROWS, MOST_ROWS, Recorder
 from websockets_app.recording.writer import Batch, write_all_but_refused
 
 
@@ -75,9 +75,9 @@ async def test_rows_are_written_in_batches_and_in_their_order(
         return write_all_but_refused(batch)
 
     monkeypatch.setattr(recorders, "write_all_but_refused", observed)
-    record(recorder, 2 * BATCH_ROWS + 10)
+    record(recorder, 2 * MOST_ROWS + 10)
     assert await recorder.flush()
-    assert sizes == [BATCH_ROWS, BATCH_ROWS, 10]
+    assert sizes == [MOST_ROWS, MOST_ROWS, 10]
     assert await details() == [str(number) for number in range(2 * BATCH_ROWS + 10)]
 
 

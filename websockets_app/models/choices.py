@@ -133,12 +133,19 @@ OUTBOX_STATUS: Labels = [
 ]
 
 
-def one_of(field: str, values: type[StrEnum], *, or_empty: bool = False) -> CheckConstraint:
-    """Return the constraint that `field` holds one of `values`."""
+def one_of(
+    field: str, values: type[StrEnum], *, or_empty: bool = False, mostly: str | None = None
+) -> CheckConstraint:
+    """Return the constraint that `field` holds one of `values`.
+
+    What it holds `mostly` is compared first. SQLite makes an index of the others for each row that
+    it has to look up, which costs half of what writing a small row does.
+    """
     allowed = [str(value) for value in values] + ([""] if or_empty else [])
-    return CheckConstraint(
-        condition=Q(**{f"{field}__in": allowed}), name=f"websockets_%(class)s_{field}"
-    )
+    condition = Q(**{f"{field}__in": allowed})
+    if mostly is not None:
+        condition = Q(**{field: mostly}) | condition
+    return CheckConstraint(condition=condition, name=f"websockets_%(class)s_{field}")
 
 
 def one_row_a_file() -> UniqueConstraint:

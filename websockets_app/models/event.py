@@ -72,9 +72,9 @@ class Event(models.Model):
         ordering = ("-id",)
         constraints = (
             models.UniqueConstraint(fields=("peer", "node", "seq"), name="websockets_event_once"),
-            choices.one_of("kind", EventKind),
-            choices.one_of("cause", CloseCause, or_empty=True),
-            choices.one_of("direction", Direction, or_empty=True),
+            choices.one_of("kind", EventKind, mostly=EventKind.MESSAGE.value),
+            choices.one_of("cause", CloseCause, or_empty=True, mostly=""),
+            choices.one_of("direction", Direction, or_empty=True, mostly=Direction.IN.value),
         )
         indexes = (
             models.Index(fields=("at",), name="websockets_event_at"),

@@ -29,7 +29,7 @@ class FactBuffer:
 
     def append(self, fact: Fact) -> None:
         self._facts.append(fact)
-        self._text += _text_in(fact)
+        self._text += len(fact.detail) + len(fact.payload)
         if len(self._facts) > self._bound or self._text > self._text_bound:
             self._make_room()
 

@@ -22,6 +22,9 @@ from .writer import Batch, write_all_but_refused
 logger = logging.getLogger(__name__)
 
 BATCH_ROWS: Final = 500
+"""So many events don't wait for the clock."""
+MOST_ROWS: Final = 2000
+"""So many are written together where more wait: the database works while others are made."""
 BATCH_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
 COLLECT_SECONDS: Final = 5.0
@@ -153,10 +156,10 @@ class Recorder:
 
     def _take(self) -> Batch:
         self._due.clear()
-        sessions = list(islice(self._sessions, BATCH_ROWS))
+        sessions = list(islice(self._sessions, MOST_ROWS))
         return Batch(
             node_id=self.node_id,
-            facts=self._buffer.take(BATCH_ROWS),
+            facts=self._buffer.take(MOST_ROWS),
             sessions={key: self._sessions.pop(key) for key in sessions},
             minutes=self.minutes.take(),
         )
