@@ -40,7 +40,7 @@ class Target:
         self.closed_with: list[tuple[int, str, CloseCause]] = []
         self.failures: list[tuple[str, str, str]] = []
 
-    async def asend(self, frame: Frame) -> None:
+    async def answer(self, frame: Frame) -> None:
         self.sent.append(frame)
 
     async def aclose(self, code: int, reason: str, cause: CloseCause) -> None:

@@ -105,7 +105,7 @@ async def test_no_thread_is_started_before_it_is_needed(pool: SyncPool) -> None:
 
 async def test_a_slow_function_delays_no_other(pool: SyncPool) -> None:
     release = threading.Event()
-    slow = asyncio.create_task(pool.run(release.wait, 10))
+    slow = asyncio.ensure_future(pool.run(release.wait, 10))
     assert await pool.run(lambda: "fast") == "fast"
     assert not slow.done()
     release.set()
@@ -122,7 +122,7 @@ async def test_a_cancelled_caller_does_not_wait_and_the_function_runs_to_its_end
         release.wait(10)
         ended.set()
 
-    caller = asyncio.create_task(pool.run(work))
+    caller = asyncio.ensure_future(pool.run(work))
     await aeventually(begun.is_set)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -189,7 +189,7 @@ async def test_a_failure_before_the_function_reaches_its_caller(
     def fail() -> None:
         raise RuntimeError("the driver's own trouble")
 
-    monkeypatch.setattr(pools, "close_old_connections", fail)
+    monkeypatch.setattr(pools, "_close_old_connections", fail)
     for _ in range(2 * SIZE):
         with pytest.raises(RuntimeError, match="driver"):
             await pool.run(int)
@@ -204,7 +204,7 @@ def test_a_thread_that_ends_after_its_loop_disturbs_nobody() -> None:
 
     async def leave_it_behind() -> SyncPool:
         pool = SyncPool(asyncio.get_running_loop(), SIZE)
-        caller = asyncio.create_task(pool.run(work))
+        caller = asyncio.ensure_future(pool.run(work))
         await aeventually(begun.is_set)
         caller.cancel()
         return pool

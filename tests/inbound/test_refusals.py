@@ -97,7 +97,7 @@ async def test_a_database_that_comes_back_is_not_asked_for_those_who_were_refuse
     back, asked = threading.Event(), []
     monkeypatch.setattr(admission.logins, "load_user", asked.append)
     lookups = served.node.lookups
-    hanging = [asyncio.create_task(lookups.run(back.wait)) for _ in range(LOOKUP_THREADS)]
+    hanging = [asyncio.ensure_future(lookups.run(back.wait)) for _ in range(LOOKUP_THREADS)]
     await asyncio.sleep(0)
     headers = [ORIGIN, ("cookie", "sessionid=abc")]
     late = await arrive("private", None, headers=headers, extensions=["websocket.http.response"])

@@ -82,7 +82,7 @@ async def test_a_long_binary_payload_is_cut_to_as_many_bytes(recorder: Recorder)
 async def test_what_is_recorded_may_change_while_the_peer_is_open(recorder: Recorder) -> None:
     record = peer(recorder)
     record.received("first", 5)
-    record.messages = "payloads"
+    record.keep("payloads")
     record.received("second", 6)
     assert [fact.payload for fact in facts(recorder)] == ["second"]
 

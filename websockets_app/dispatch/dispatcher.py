@@ -10,7 +10,8 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from types import NoneType
+from typing import Any, Final, Protocol
 
 from ..core.call import Call, Called, current_call
 from ..core.close_codes import CloseCode
@@ -23,6 +24,10 @@ from .pool import SyncPool
 
 logger = logging.getLogger(__name__)
 
+_ON_MESSAGE: Final = Method.ON_MESSAGE  # Python 3.11 takes its time to look up a member
+_PLAIN: Final = (str, bytes, NoneType)
+"""What callbacks mostly return: asking whether that is awaitable takes long."""
+
 
 class Target(Called, Protocol):
     """The live peer that callbacks are run for, as its room keeps it."""
@@ -33,7 +38,7 @@ class Target(Called, Protocol):
     @property
     def on_handler_error(self) -> str: ...
 
-    async def asend(self, frame: Frame) -> Any: ...
+    def answer(self, frame: Frame) -> Awaitable[Any]: ...
     async def aclose(self, code: int, reason: str, cause: CloseCause) -> Any: ...
     def log_extra(self) -> dict[str, Any]: ...
 
@@ -60,15 +65,17 @@ class Dispatcher:
             raise MayOpenFailed(f"may_open raised {_text(error)}") from error
 
     async def open(self) -> None:
-        target = self._target
-        if target.handler.on_open is not None:
-            await self._answer(target.handler.on_open, Call(Method.ON_OPEN, target))
+        callback = self._target.handler.on_open
+        if callback is not None:
+            await self._answer(callback, Call(Method.ON_OPEN, self._target))
 
-    async def message(self, message: Frame) -> None:
+    def message(self, message: Frame) -> Awaitable[None]:
         """Handle one message and send what the handler answers. The hot path."""
         target = self._target
-        if target.handler.on_message is not None:
-            await self._answer(target.handler.on_message, Call(Method.ON_MESSAGE, target, message))
+        callback = target.handler.on_message
+        if callback is None:
+            return _nothing()
+        return self._answer(callback, Call(_ON_MESSAGE, target, message))
 
     async def error(self, text: str) -> None:
         target = self._target
@@ -93,29 +100,43 @@ class Dispatcher:
             await self._fail(target.handler.on_close, error)
 
     async def _answer(self, callback: Callback, call: Call) -> None:
+        """Run a callback and send what it returns. The hot path: each `await` here is needed."""
         try:
-            result = await self._run(callback, call)
+            result = await self._begin(callback, call)
             if result is not None:
-                await self._target.asend(as_frame(result))
+                await self._target.answer(result if isinstance(result, str) else as_frame(result))
         except BaseException as error:
-            raise_what_ends_the_task(error)
-            await self._fail(callback, error)
-            if self._target.on_handler_error == OnHandlerError.CLOSE:
-                await self._target.aclose(
-                    CloseCode.INTERNAL_ERROR, "handler error", CloseCause.HANDLER_ERROR
-                )
-
-    async def _run(self, callback: Callback, call: Call) -> Any:
-        current_call.set(call)
-        try:
-            if callback.is_async:
-                return await callback.invoke(call)
-            result = await self._pool.run(callback.invoke, call)
-            # A plain decorator around a coroutine function looks like a sync callback.
-            return await result if isinstance(result, Awaitable) else result
+            await self._failed(callback, error)
         finally:
             # Not reset(token): only the message must not stay alive with an idle peer.
             current_call.set(None)
+
+    async def _run(self, callback: Callback, call: Call) -> Any:
+        try:
+            return await self._begin(callback, call)
+        finally:
+            current_call.set(None)
+
+    def _begin(self, callback: Callback, call: Call) -> Awaitable[Any]:
+        """Call a callback so that it finds its `call`; awaiting what is returned lets it end."""
+        current_call.set(call)
+        return callback.invoke(call) if callback.is_async else self._in_thread(callback, call)
+
+    async def _in_thread(self, callback: Callback, call: Call) -> Any:
+        result = await self._pool.run(callback.invoke, call)
+        # A plain decorator around a coroutine function looks like a sync callback.
+        if isinstance(result, _PLAIN) or not isinstance(result, Awaitable):
+            return result
+        return await result
+
+    async def _failed(self, callback: Callback, error: BaseException) -> None:
+        """Tell of what `on_open` or `on_message` raised, and do what the row says of it."""
+        raise_what_ends_the_task(error)
+        await self._fail(callback, error)
+        if self._target.on_handler_error == OnHandlerError.CLOSE:
+            await self._target.aclose(
+                CloseCode.INTERNAL_ERROR, "handler error", CloseCause.HANDLER_ERROR
+            )
 
     async def _fail(self, callback: Callback, error: BaseException) -> None:
         self._report(callback, error)
@@ -131,6 +152,10 @@ class Dispatcher:
             "%s of %s raised", callback.name, target.handler.reference,
             exc_info=error, extra=target.log_extra(),
         )  # fmt: skip
+
+
+async def _nothing() -> None:
+    """Do what a handler does that doesn't care."""
 
 
 def raise_what_ends_the_task(error: BaseException) -> None:

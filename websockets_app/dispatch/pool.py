@@ -7,11 +7,12 @@ import contextvars
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connections
+from django.db.backends.signals import connection_created
 
 from ..conf import app_settings
 
@@ -22,7 +23,9 @@ IDLE_SECONDS: Final = 5.0
 
 class _Job(NamedTuple):
     future: asyncio.Future[Any]
-    run: Callable[[], Any]
+    context: contextvars.Context
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
 
 
 class _Done(NamedTuple):
@@ -50,22 +53,21 @@ class SyncPool:
         self._threads: list[threading.Thread] = []
         self._waiting = 0  # jobs handed in and not handed back; the loop's thread alone counts
 
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
+    def run(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
         """Run `function` in a thread, in a copy of the caller's context; return its result.
 
         A cancelled caller doesn't wait; the function runs to its end all the same.
         """
         if self._inline:
-            return await sync_to_async(function, thread_sensitive=True)(*args)
+            return sync_to_async(function, thread_sensitive=True)(*args)
         if self._stopped:
             raise RuntimeError("The threads for sync functions have stopped.")
         future: asyncio.Future[T] = self._loop.create_future()
-        context = contextvars.copy_context()
         self._waiting += 1
         if self._waiting > len(self._threads) < self._size:
             self._start_thread()
-        self._jobs.put(_Job(future, lambda: context.run(function, *args)))
-        return await future
+        self._jobs.put(_Job(future, contextvars.copy_context(), function, args))
+        return future
 
     def stop(self) -> None:
         """Let each thread end once what was handed in before is done."""
@@ -117,13 +119,37 @@ class SyncPool:
                 future.set_exception(error)
 
 
-def _run(job: _Job) -> _Done:
-    try:
+class _Connected(threading.local):
+    here = False
+    """Whether this thread may hold a connection to a database."""
+
+
+_connected = _Connected()
+
+
+def _note_connection(**_: object) -> None:
+    _connected.here = True
+
+
+connection_created.connect(_note_connection)
+
+
+def _close_old_connections() -> None:
+    """Do as Django does before a request; for a thread without connections that costs nothing."""
+    if _connected.here:
         close_old_connections()
-        return _Done(job.future, job.run(), None)
+        kept = connections.all(initialized_only=True)
+        _connected.here = any(one.connection is not None for one in kept)
+
+
+def _run(job: _Job) -> _Done:
+    future, context, function, args = job
+    try:
+        _close_old_connections()
+        return _Done(future, context.run(function, *args), None)
     except StopIteration as error:  # a future can't carry it
         told = RuntimeError(f"callback raised StopIteration: {error}")
         told.__cause__ = error
-        return _Done(job.future, None, told)
+        return _Done(future, None, told)
     except BaseException as error:
-        return _Done(job.future, None, error)
+        return _Done(future, None, error)

@@ -77,7 +77,7 @@ class Receiving(ABC):
             return None
         text = event.get("text")
         message: Frame = text if text is not None else event.get("bytes") or b""
-        size = size_of(message)
+        size = len(message) if message.isascii() else size_of(message)
         self.record.received(message, size)
         if size > self.config.max_message_size:
             self.exceed(excess.too_big(self.config, size))

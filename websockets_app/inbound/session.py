@@ -46,6 +46,8 @@ One read of a socket brings up to some thousand short ones. They have to be hand
 read, or more would come than go: Daphne keeps what isn't handled, without bound.
 """
 
+_WRITTEN: Final = SendAnswer.WRITTEN  # Python 3.11 takes its time to look up a member
+
 
 class InboundSession(Receiving, Sending):
     """One session, used in the node's event loop only."""
@@ -138,7 +140,8 @@ class InboundSession(Receiving, Sending):
         return True
 
     async def _receive_all(self) -> None:
-        """Handle one message after the other until the session ends."""
+        """Handle one message after the other until the session ends. The hot path."""
+        peers = self._node.peers
         while True:
             if self._ahead is not None:
                 message = await self._next_ahead(self._ahead)
@@ -151,11 +154,16 @@ class InboundSession(Receiving, Sending):
                 finally:
                     self._waiting = False
                 message = self._take(event)
-            if message is not None:
-                await self._node.peers.attend(self, self._dispatcher.message(message))
-                self._hogged += RECEIVED_COST
-                if self._hogged > HOGGED_MOST:
-                    await self._give_way()
+            if message is None:
+                continue
+            peers.busy[self] = next(peers.numbers)
+            try:
+                await self._dispatcher.message(message)
+            finally:
+                del peers.busy[self]
+            self._hogged += RECEIVED_COST
+            if self._hogged > HOGGED_MOST:
+                await self._give_way()
 
     def _is_busy(self) -> bool:
         return self in self._node.peers.busy
@@ -170,14 +178,21 @@ class InboundSession(Receiving, Sending):
         finally:
             self._stop_reading_ahead()
 
-    async def _write(self, frame: Frame) -> SendAnswer:
+    def answer(self, frame: Frame) -> Coroutine[Any, Any, SendAnswer]:
+        if self._queue:
+            return self.asend(frame)
+        return self._write(frame, self._task)  # it is known: asking takes long
+
+    async def _write(self, frame: Frame, task: asyncio.Task[Any] | None = None) -> SendAnswer:
+        """Let the server write a message, in the current `task`. The hot path."""
         if self.ending is not None:
             return SendAnswer.GONE
-        size = size_of(frame)
+        size = len(frame) if frame.isascii() else size_of(frame)
         key = "text" if isinstance(frame, str) else "bytes"
         event = {"type": "websocket.send", key: frame}
-        task = asyncio.current_task()
-        assert task is not None
+        if task is None:
+            task = asyncio.current_task()
+            assert task is not None
         self._senders.add(task)
         try:
             await self._send(event if frame else server.with_empty_message(event))
@@ -194,7 +209,7 @@ class InboundSession(Receiving, Sending):
         self._hogged += size + MESSAGE_COST
         if self._hogged > HOGGED_MOST:
             await self._give_way()
-        return SendAnswer.WRITTEN
+        return _WRITTEN
 
     async def _give_way(self) -> None:
         """Let others run.
@@ -273,7 +288,7 @@ class InboundSession(Receiving, Sending):
         if config.rate != self.config.rate:
             self.bucket = self._bucket_for(config)
         self.config = config
-        self.record.messages = config.record_messages
+        self.record.keep(config.record_messages)
         if config.handler is not None:
             self.handler = config.handler
 

@@ -49,7 +49,7 @@ class Peers:
         self._by_id: dict[str, LivePeer] = {}
         self._groups: defaultdict[str, set[LivePeer]] = defaultdict(set)
         self._memberships: defaultdict[LivePeer, set[str]] = defaultdict(set)
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
         self._seen_busy: dict[LivePeer, int] = {}
 
     def __len__(self) -> int:
@@ -87,7 +87,7 @@ class Peers:
 
     async def attend(self, peer: LivePeer, callback: Awaitable[None]) -> None:
         """Await a callback of `peer` where the sweep can see that it runs."""
-        self.busy[peer] = next(self._numbers)
+        self.busy[peer] = next(self.numbers)
         try:
             await callback
         finally:

@@ -203,7 +203,7 @@ class Connection(Sending):
     def changed(self, config: ClientConfig) -> None:
         """Go on under a changed row, from the next message."""
         self.config = config
-        self.record.messages = config.record_messages
+        self.record.keep(config.record_messages)
         if config.handler is not None:
             self.handler = config.handler
         self.record.event(EventKind.CHANGED, detail=config.reference)

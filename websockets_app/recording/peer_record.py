@@ -18,17 +18,20 @@ PAYLOAD_LIMIT: Final = 16 * 1024
 DETAIL_LIMIT: Final = 16 * 1024
 """Characters of an error's text and traceback that are kept."""
 
+_MESSAGE: Final = EventKind.MESSAGE  # Python 3.11 takes its time to look up a member
+
 
 class PeerRecord:
     """Counts and records one peer. Used in the node's event loop only."""
 
     __slots__ = (
         "_collected",
+        "_keeps_payloads",
+        "_keeps_rows",
         "_recorder",
         "_seq",
         "bytes_in",
         "bytes_out",
-        "messages",
         "messages_in",
         "messages_out",
         "peer",
@@ -49,13 +52,17 @@ class PeerRecord:
         self._collected = (0, 0, 0, 0)
         self.subject = subject
         self.peer = peer
-        self.messages = messages
-        """What is kept of each message, one of `MessageRecording`."""
+        self.keep(messages)
         self.row = row
         self.messages_in = 0
         self.messages_out = 0
         self.bytes_in = 0
         self.bytes_out = 0
+
+    def keep(self, messages: str) -> None:
+        """Keep of each message from now on what `messages` says, one of `MessageRecording`."""
+        self._keeps_rows = messages != MessageRecording.COUNTERS
+        self._keeps_payloads = messages == MessageRecording.PAYLOADS
 
     def event(self, kind: EventKind, **columns: Any) -> None:
         """Record an event of this peer; `columns` are those of `Fact`."""
@@ -72,14 +79,14 @@ class PeerRecord:
         """Count, and record as the row says, a message of `size` bytes from the peer."""
         self.messages_in += 1
         self.bytes_in += size
-        if self.messages != MessageRecording.COUNTERS:
+        if self._keeps_rows:
             self._message(message, size, outgoing=False)
 
     def sent(self, message: str | bytes, size: int) -> None:
         """Count, and record as the row says, a message of `size` bytes to the peer."""
         self.messages_out += 1
         self.bytes_out += size
-        if self.messages != MessageRecording.COUNTERS:
+        if self._keeps_rows:
             self._message(message, size, outgoing=True)
 
     def opened(self, detail: str = "") -> None:
@@ -113,7 +120,7 @@ class PeerRecord:
 
     def _message(self, message: str | bytes, size: int, *, outgoing: bool) -> None:
         sha256 = payload = ""
-        if self.messages == MessageRecording.PAYLOADS:
+        if self._keeps_payloads:
             raw = message.encode() if isinstance(message, str) else message
             sha256 = hashlib.sha256(raw).hexdigest()
             payload = self._shown(raw[:PAYLOAD_LIMIT], binary=isinstance(message, bytes))
@@ -121,7 +128,7 @@ class PeerRecord:
         direction, endpoint_id, client_id, name = self.subject
         self._recorder.add(
             Fact(  # by position: with names it takes twice as long
-                EventKind.MESSAGE, time.time(), self._seq, self.peer, direction,
+                _MESSAGE, time.time(), self._seq, self.peer, direction,
                 endpoint_id, client_id, name, None, "", "", outgoing, size, sha256, payload,
             )
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -131,8 +131,8 @@ class TellingDispatcher(Dispatcher):
 class _TestsThread(SyncPool):
     """Runs sync callbacks where the test's own sync code runs: inside its transaction."""
 
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        return await sync_to_async(function, thread_sensitive=True)(*args)
+    def run(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
+        return sync_to_async(function, thread_sensitive=True)(*args)
 
 
 class _NoLayer(NodeLayer):
