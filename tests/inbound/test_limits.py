@@ -25,7 +25,7 @@ from websockets_app.inbound.serving import Serving
 from websockets_app.inbound.visitor import Visitor
 from websockets_app.models import Endpoint, Event, Node, Session
 from websockets_app.models.endpoint import EndpointQuerySet
-from websockets_app.node import sending
+from websockets_app.node import peers, sending
 from websockets_app.recording.facts import moment
 
 Serve = Callable[..., Any]
@@ -301,6 +301,22 @@ async def test_a_peer_that_does_not_read_is_closed_and_lets_go_of_the_handler(
     why = "a message to the peer waited for 0.05 s"
     assert await ended_by(serving, connection) == (1013, "slow", why)
     assert sys.modules[reference].answers == ["gone", 1013]
+
+
+async def test_a_member_of_a_group_that_does_not_read_is_closed_and_the_others_get_the_message(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "FAN_OUT_SECONDS", 0.05)
+    serving = await serve(echo={"handler": write_handler("echo", ECHO), "send_timeout": 0})
+    slow, quick = await entered(SlowReader("echo")), await entered(Connection("echo"))
+    for peer in serving.node.peers:
+        serving.node.peers.join(peer, "all")
+    assert await serving.node.peers.fan_out("all", "news") == 1
+    assert (await quick.next())["text"] == "news"
+    assert await ended_by(serving, slow) == (1013, "slow", "too much unread")
+    assert await serving.node.peers.fan_out("all", "more") == 1
+    quick.leave()
+    await quick.ended()
 
 
 async def test_a_peer_for_whom_more_waits_than_a_process_may_keep_is_closed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from websockets_app.core.states import CloseCause, Direction, SendAnswer
@@ -37,6 +37,9 @@ class KeepingPeer:
             return SendAnswer.GONE
         self.sent.append(frame)
         return SendAnswer.WRITTEN
+
+    def offer(self, frame: Frame) -> Coroutine[Any, Any, SendAnswer]:
+        return self.asend(frame)
 
     def send_soon(self, frame: Frame) -> None:
         self.sent.append(frame)

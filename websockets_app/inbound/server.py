@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from ..core.close_codes import CloseCode, code_on_the_wire
+from ..dispatch.frames import Frame, size_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,18 @@ def with_empty_message(event: dict[str, Any]) -> dict[str, Any]:
     empty message, which RFC 6455 allows, for nothing. What it sends it reads by `[…]`.
     """
     return event if _running_reactor() is None else _EmptyMessage(event)
+
+
+def sending(frame: Frame) -> tuple[int, dict[str, Any]]:
+    """Return the bytes of `frame` on the wire, and the event that lets the server send it.
+
+    Raises `InvalidResult` where it can't be sent.
+    """
+    key = "text" if isinstance(frame, str) else "bytes"
+    event = {"type": "websocket.send", key: frame}
+    if not frame:
+        return 0, with_empty_message(event)
+    return len(frame) if frame.isascii() else size_of(frame), event
 
 
 async def accept(send: Send, subprotocol: str | None) -> bool:

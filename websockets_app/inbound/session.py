@@ -12,16 +12,14 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 from ..core.close_codes import CloseCode, cut_reason
 from ..core.metering import Stillness, TokenBucket
 from ..core.states import CloseCause, SendAnswer
 from ..dispatch.dispatcher import Dispatcher
-from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
-from ..node.sending import Sending
 from ..recording.facts import SessionRow, moment
 from . import excess, rows, server
 from .config import EndpointConfig
@@ -32,24 +30,12 @@ from .handshake import Handshake
 from .logins import Login
 from .receiving import Receiving
 from .server import Receive, Send
+from .writing import HOGGED_MOST, RECEIVED_COST, Writing
 
 logger = logging.getLogger(__name__)
 
-HOGGED_MOST: Final = 128 * 1024
-"""Bytes that a session may send before others have their turn."""
-MESSAGE_COST: Final = 2 * 1024
-"""As many bytes does a message count for, however short it is."""
-RECEIVED_COST: Final = 32
-"""As many does one count for that came in.
 
-One read of a socket brings up to some thousand short ones. They have to be handled before the next
-read, or more would come than go: Daphne keeps what isn't handled, without bound.
-"""
-
-_WRITTEN: Final = SendAnswer.WRITTEN  # Python 3.11 takes its time to look up a member
-
-
-class InboundSession(Receiving, Sending):
+class InboundSession(Receiving, Writing):
     """One session, used in the node's event loop only."""
 
     def __init__(
@@ -64,7 +50,7 @@ class InboundSession(Receiving, Sending):
         bucket_for: Callable[[EndpointConfig], TokenBucket | None],
     ) -> None:
         Receiving.__init__(self, node, receive)
-        Sending.__init__(self, node.own)
+        Writing.__init__(self, node.own, send)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id, here=True)
         self.handler = handler
@@ -80,9 +66,6 @@ class InboundSession(Receiving, Sending):
         )
         self._handshake = handshake
         self._subprotocol = handshake.negotiate(config.subprotocols)
-        self._send = send
-        self._senders: set[asyncio.Task[Any]] = set()  # that wait for the server to take a message
-        self._hogged = 0
         self._bucket_for = bucket_for
         self._silence = Stillness()
         self._congestion = Stillness()
@@ -177,49 +160,6 @@ class InboundSession(Receiving, Sending):
                 await self._node.recorder.settle()
         finally:
             self._stop_reading_ahead()
-
-    def answer(self, frame: Frame) -> Coroutine[Any, Any, SendAnswer]:
-        if self._queue:
-            return self.asend(frame)
-        return self._write(frame, self._task)  # it is known: asking takes long
-
-    async def _write(self, frame: Frame, task: asyncio.Task[Any] | None = None) -> SendAnswer:
-        """Let the server write a message, in the current `task`. The hot path."""
-        if self.ending is not None:
-            return SendAnswer.GONE
-        size = len(frame) if frame.isascii() else size_of(frame)
-        key = "text" if isinstance(frame, str) else "bytes"
-        event = {"type": "websocket.send", key: frame}
-        if task is None:
-            task = asyncio.current_task()
-            assert task is not None
-        self._senders.add(task)
-        try:
-            await self._send(event if frame else server.with_empty_message(event))
-        except server.PEER_HAS_LEFT as error:
-            logger.debug("Session %s: send failed: %r", self.id, error, extra=self.log_extra())
-            return SendAnswer.GONE
-        except asyncio.CancelledError:
-            if task in self._senders or task.uncancel():
-                raise
-            return SendAnswer.GONE  # only we gave up, since the session is over
-        finally:
-            self._senders.discard(task)
-        self.record.sent(frame, size)
-        self._hogged += size + MESSAGE_COST
-        if self._hogged > HOGGED_MOST:
-            await self._give_way()
-        return _WRITTEN
-
-    async def _give_way(self) -> None:
-        """Let others run.
-
-        Servers take messages for ever without doing so, their own writing included: a handler
-        that sends in a loop would stop the whole process. What they have read, too, they hand over
-        without a pause.
-        """
-        self._hogged = 0
-        await asyncio.sleep(0)
 
     async def aclose(
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER

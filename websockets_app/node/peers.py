@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol
 
 from ..core.close_codes import CloseCode
 from ..core.peer import Peer
 from ..core.states import CloseCause, SendAnswer
-from ..dispatch.frames import Frame
+from ..dispatch.frames import Frame, size_of
+
+logger = logging.getLogger(__name__)
 
 FAN_OUT_SECONDS: Final = 5.0
 """How long one member of a group may keep a broadcast waiting."""
+FAN_OUT_AT_ONCE: Final = 100
+"""After so many members, about a millisecond, others have their turn."""
+
+
+Answer = SendAnswer | Coroutine[Any, Any, SendAnswer]
+"""What became of a message; or what goes on where the server lets it wait."""
 
 
 class LivePeer(Protocol):
@@ -32,6 +41,7 @@ class LivePeer(Protocol):
     def closed(self) -> bool: ...
 
     def send_soon(self, frame: Frame) -> None: ...
+    def offer(self, frame: Frame) -> Answer: ...
     async def asend(self, frame: Frame) -> SendAnswer: ...
     async def aclose(
         self, code: int, reason: str, cause: CloseCause = CloseCause.HANDLER
@@ -80,9 +90,21 @@ class Peers:
         self._remove(group, peer)
 
     async def fan_out(self, group: str, frame: Frame) -> int:
-        """Send `frame` to every member here; return how many it was written to."""
-        members = list(self._groups.get(group, ()))
-        answers = await asyncio.gather(*(_send_or_close(peer, frame) for peer in members))
+        """Send `frame` to every member here; return how many it was written to.
+
+        Raises `InvalidResult` where it can't be sent to anybody.
+        """
+        size_of(frame)
+        answers: list[SendAnswer] = []
+        async with asyncio.TaskGroup() as tasks:
+            for number, peer in enumerate(list(self._groups.get(group, ())), 1):
+                answer = _offer(peer, frame)
+                if isinstance(answer, SendAnswer):
+                    answers.append(answer)
+                else:
+                    tasks.create_task(_follow(peer, answer, answers.append))
+                if number % FAN_OUT_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         return answers.count(SendAnswer.WRITTEN)
 
     async def attend(self, peer: LivePeer, callback: Awaitable[None]) -> None:
@@ -109,11 +131,25 @@ class Peers:
                 del self._groups[group]
 
 
-async def _send_or_close(peer: LivePeer, frame: Frame) -> SendAnswer:
-    """Write to a member of a group; one that doesn't read must not hold up the others."""
+def _offer(peer: LivePeer, frame: Frame) -> Answer:
+    """Begin to write to a member of a group; one at whom that fails is no reason to stop."""
+    try:
+        return peer.offer(frame)
+    except Exception:
+        logger.exception("A broadcast could not be written to %s", peer.id)
+        return SendAnswer.GONE
+
+
+async def _follow(
+    peer: LivePeer,
+    sending: Coroutine[Any, Any, SendAnswer],
+    on_answer: Callable[[SendAnswer], object],
+) -> None:
+    """Wait for a member; one that doesn't read must not hold up the others."""
     try:
         async with asyncio.timeout(FAN_OUT_SECONDS):
-            return await peer.asend(frame)
+            on_answer(await sending)
     except TimeoutError:
         await peer.aclose(CloseCode.TRY_AGAIN_LATER, "too much unread", CloseCause.SLOW)
-        return SendAnswer.GONE
+    except Exception:
+        logger.exception("A broadcast could not be written to %s", peer.id)

@@ -51,6 +51,10 @@ class Sending(ABC):
         """Write what a callback returned, in the task that ran it."""
         return self.asend(frame)
 
+    def offer(self, frame: Frame) -> SendAnswer | Coroutine[Any, Any, SendAnswer]:
+        """Write a message if that can be done at once; return the answer, or what goes on."""
+        return self.asend(frame)
+
     async def _write_after_queued(self, frame: Frame) -> SendAnswer:
         await self._write_queued()
         return await self._write(frame)
