@@ -64,6 +64,29 @@ def test_where_two_match_the_older_wins(pattern_is_older: bool) -> None:
     assert other.config.id == pattern
 
 
+def test_of_patterns_that_begin_alike_and_otherwise_the_oldest_that_matches_wins() -> None:
+    many = registry(
+        config(1, "room/<int:number>"),
+        config(2, "<slug:any>/<slug:other>"),
+        config(3, "room/kitchen/<path:rest>"),
+        config(4, "room/<slug:name>"),
+        config(5, "ro<str:rest>"),
+    )
+    paths = {"room/7": 1, "room/kitchen": 2, "room/kitchen/a/b": 3, "room/a.b": None, "rot": 5}
+    for path, key in paths.items():
+        found = many.match(PREFIX + path)
+        assert (found and found.config.id) == key, path
+
+
+def test_of_ten_thousand_patterns_those_alone_are_tried_that_begin_as_the_path_does() -> None:
+    many = registry(*(config(key, f"shop/{key}/<slug:item>") for key in range(1, 10_001)))
+    found = many.match(PREFIX + "shop/10000/lamp")
+    assert found is not None
+    assert found.config.id == 10_000
+    tried = [one.id for one in many._configs.values() if "pattern" in vars(one)]
+    assert tried == [10_000]
+
+
 def test_a_row_that_is_no_path_is_not_served_and_harms_no_other() -> None:
     broken = registry(config(1, "a/<int:id"), config(2, "a/<nope:x>"), config(3, "fine"))
     assert broken.match(PREFIX + "a/<int:id") is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..models.patterns import route
@@ -24,7 +26,8 @@ class Registry:
         """Whether the table was ever read: before, no path can be called unknown."""
         self._configs: dict[int, EndpointConfig] = {}
         self._literals: dict[str, EndpointConfig] = {}
-        self._patterns: list[EndpointConfig] = []
+        self._patterns: dict[str, list[EndpointConfig]] = {}  # by how they begin, literally
+        self._lengths: list[int] = []  # of those beginnings
 
     def __len__(self) -> int:
         return len(self._configs)
@@ -42,7 +45,12 @@ class Registry:
             for config in configs.values()
             if "<" not in config.endpoint and config.pattern is not None
         }
-        self._patterns = [config for config in configs.values() if "<" in config.endpoint]
+        patterns: defaultdict[str, list[EndpointConfig]] = defaultdict(list)
+        for config in configs.values():
+            if "<" in config.endpoint:
+                patterns[route(config.endpoint).partition("<")[0]].append(config)
+        self._lengths = sorted({len(beginning) for beginning in patterns})
+        self._patterns = dict(patterns)
         self._configs = configs
         self.loaded = True
 
@@ -50,9 +58,18 @@ class Registry:
         """Return the oldest endpoint that `path` (as in an ASGI scope) leads to."""
         wanted = path.removeprefix("/")
         literal = self._literals.get(wanted)
-        for config in self._patterns:
+        for config in self._patterns_for(wanted):
             if literal is not None and literal.id < config.id:
                 break
             if config.pattern is not None and (found := config.pattern.match(wanted)):
                 return Match(config, found[2])
         return None if literal is None else Match(literal, {})
+
+    def _patterns_for(self, path: str) -> list[EndpointConfig]:
+        """Return the patterns that begin as `path` does, the oldest first, however many there are."""
+        found: list[EndpointConfig] = []
+        for length in self._lengths:
+            if length > len(path):
+                break
+            found += self._patterns.get(path[:length], ())
+        return sorted(found, key=attrgetter("id"))
