@@ -189,7 +189,7 @@ async def test_a_failure_before_the_function_reaches_its_caller(
     def fail() -> None:
         raise RuntimeError("the driver's own trouble")
 
-    monkeypatch.setattr(pools, "_close_old_connections", fail)
+    monkeypatch.setattr(pool, "_tidy_connections", fail)
     for _ in range(2 * SIZE):
         with pytest.raises(RuntimeError, match="driver"):
             await pool.run(int)

@@ -34,6 +34,29 @@ class _Done(NamedTuple):
     error: BaseException | None
 
 
+class _Connected(threading.local):
+    here = False
+    """Whether this thread may hold a connection to a database."""
+
+
+_connected = _Connected()
+
+
+def _note_connection(**_: object) -> None:
+    _connected.here = True
+
+
+connection_created.connect(_note_connection)
+
+
+def _close_old_connections() -> None:
+    """Do as Django does before a request; for a thread without connections that costs nothing."""
+    if _connected.here:
+        close_old_connections()
+        kept = connections.all(initialized_only=True)
+        _connected.here = any(one.connection is not None for one in kept)
+
+
 class SyncPool:
     """Runs sync functions in threads of its own, for the one event loop that made it.
 
@@ -42,9 +65,16 @@ class SyncPool:
     all that ended meanwhile. Threads end with the process, never holding it up.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        size: int,
+        tidy_connections: Callable[[], None] = _close_old_connections,
+    ) -> None:
+        """`tidy_connections` runs before each function, in its thread."""
         self._loop = loop
         self._size = size
+        self._tidy_connections = tidy_connections
         self._inline = app_settings.RECORDING == "inline"
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: deque[_Done] = deque()
@@ -92,7 +122,7 @@ class SyncPool:
             if job is None:
                 connections.close_all()
                 return
-            self._hand_back(_run(job))
+            self._hand_back(self._run(job))
             del job  # or the message would live until the thread is needed again
 
     def _hand_back(self, done: _Done) -> None:
@@ -118,38 +148,14 @@ class SyncPool:
             else:
                 future.set_exception(error)
 
-
-class _Connected(threading.local):
-    here = False
-    """Whether this thread may hold a connection to a database."""
-
-
-_connected = _Connected()
-
-
-def _note_connection(**_: object) -> None:
-    _connected.here = True
-
-
-connection_created.connect(_note_connection)
-
-
-def _close_old_connections() -> None:
-    """Do as Django does before a request; for a thread without connections that costs nothing."""
-    if _connected.here:
-        close_old_connections()
-        kept = connections.all(initialized_only=True)
-        _connected.here = any(one.connection is not None for one in kept)
-
-
-def _run(job: _Job) -> _Done:
-    future, context, function, args = job
-    try:
-        _close_old_connections()
-        return _Done(future, context.run(function, *args), None)
-    except StopIteration as error:  # a future can't carry it
-        told = RuntimeError(f"callback raised StopIteration: {error}")
-        told.__cause__ = error
-        return _Done(future, None, told)
-    except BaseException as error:
-        return _Done(future, None, error)
+    def _run(self, job: _Job) -> _Done:
+        future, context, function, args = job
+        try:
+            self._tidy_connections()
+            return _Done(future, context.run(function, *args), None)
+        except StopIteration as error:  # a future can't carry it
+            told = RuntimeError(f"callback raised StopIteration: {error}")
+            told.__cause__ = error
+            return _Done(future, None, told)
+        except BaseException as error:
+            return _Done(future, None, error)

@@ -15,7 +15,7 @@ from django.db import close_old_connections
 
 from ..conf import app_settings
 from ..core.states import EventKind, NodeKind, Topic
-from ..database import DatabaseThread
+from ..database import DatabaseThread, drop_broken_connections
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
 from . import mail
@@ -43,7 +43,8 @@ class Node:
         self.peers = Peers()
         self.pool = SyncPool(self.loop, app_settings.SYNC_THREADS)
         # Who a peer is can be found out while every thread for handlers is taken.
-        self.lookups = SyncPool(self.loop, LOOKUP_THREADS)
+        # Connections last from one to the next: a new one takes longer than all that is asked.
+        self.lookups = SyncPool(self.loop, LOOKUP_THREADS, drop_broken_connections)
         self.control = DatabaseThread("control")
         # Loading a row's handler runs its module, for as long as that takes: the lease can't wait.
         self.descriptors = DatabaseThread("descriptors")
