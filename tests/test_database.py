@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -52,6 +53,17 @@ async def test_units_take_arguments_and_what_they_raise_comes_back(thread: Datab
     with pytest.raises(SystemExit):
         await thread.run(sys.exit, 1)
     assert await thread.run(int, "1") == 1
+
+
+async def test_an_idle_thread_keeps_nothing_of_what_it_wrote(thread: DatabaseThread) -> None:
+    class Batch:
+        pass
+
+    batch = Batch()
+    gone = weakref.ref(batch)
+    assert await thread.run(id, batch)
+    del batch
+    await aeventually(lambda: gone() is None)
 
 
 async def test_the_connection_is_kept_from_one_unit_to_the_next(thread: DatabaseThread) -> None:

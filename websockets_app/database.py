@@ -57,6 +57,7 @@ class DatabaseThread:
         while job := self._jobs.get():
             if job.future.set_running_or_notify_cancel():
                 job.do()
+            del job  # or what it wrote would live until the thread is needed again
         connections.close_all()
 
 

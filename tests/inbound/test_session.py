@@ -673,3 +673,18 @@ async def test_members_of_a_group_hear_a_broadcast_until_they_leave(
     assert await serving.node.peers.fan_out("Grüße ☃", "anybody?") == 0
     second.leave()
     await second.ended()
+
+
+async def test_a_session_has_no_dict_which_would_take_a_kib(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    echo = "async def on_message(message):\n    return message\n"
+    serving = await serve(echo={"handler": write_handler("echo", echo)})
+    connection = Connection("echo")
+    await connection.connect()
+    connection.send("hello")
+    assert (await connection.next())["text"] == "hello"
+    [session] = serving.node.peers
+    assert vars(session) == {}
+    connection.leave()
+    await connection.ended()

@@ -78,7 +78,7 @@ async def test_rows_are_written_in_batches_and_in_their_order(
     record(recorder, 2 * MOST_ROWS + 10)
     assert await recorder.flush()
     assert sizes == [MOST_ROWS, MOST_ROWS, 10]
-    assert await details() == [str(number) for number in range(2 * BATCH_ROWS + 10)]
+    assert await details() == [str(number) for number in range(2 * MOST_ROWS + 10)]
 
 
 async def test_what_comes_while_a_batch_is_written_waits_for_a_batch_of_its_own(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from django.contrib.auth.models import AnonymousUser
@@ -64,7 +63,7 @@ async def admit(
         return seat
     session = InboundSession(
         node, config, config.handler, handshake, arrival.known.user, receive, send,
-        partial(limits.rates.bucket, visitor=arrival.visitor),
+        limits.rates, arrival.visitor,
     )  # fmt: skip
     session.login = arrival.known.login
     return await _seated(node, session, seat)

@@ -47,8 +47,9 @@ class EndpointConsumer(AsyncConsumer):
         if session is None:
             return
         life = serving.node.own(session.run(serving.welcome))
+        life.add_done_callback(session.let_go)
         try:
-            await asyncio.wait({life, session.over}, return_when=asyncio.FIRST_COMPLETED)
+            await session.over
             await asyncio.wait({life}, timeout=LINGER_SECONDS)
         except asyncio.CancelledError:
             # Only servers that stop give up what is open: Hypercorn before its lifespan ends.

@@ -126,7 +126,8 @@ class Receiving(ABC):
             self._waiting = False
             self._task.cancel()
 
-    def _let_go(self) -> None:
+    def let_go(self, life: Task[Any] | None = None) -> None:
+        """Let the server's own task go on: nothing more is said, or the `life` has ended."""
         if not self.over.done():
             self.over.set_result(None)
 

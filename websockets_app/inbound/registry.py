@@ -66,7 +66,7 @@ class Registry:
         return None if literal is None else Match(literal, {})
 
     def _patterns_for(self, path: str) -> list[EndpointConfig]:
-        """Return the patterns that begin as `path` does, the oldest first, however many there are."""
+        """Return the patterns that begin as `path` does, the oldest first; no other is touched."""
         found: list[EndpointConfig] = []
         for length in self._lengths:
             if length > len(path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 
@@ -12,6 +12,23 @@ from ..recording.peer_record import PeerRecord
 from .config import EndpointConfig
 from .ending import Ending
 from .handshake import Handshake
+
+
+class Came(NamedTuple):
+    """What a session came with: columns that stay as they are."""
+
+    path: str
+    params: dict[str, str]
+    address: str
+    origin: str
+    user_key: str
+    username: str
+    subprotocol: str
+
+    @classmethod
+    def of(cls, handshake: Handshake, user: Any, subprotocol: str | None) -> Came:
+        columns = of_handshake(handshake) | of_user(user)
+        return cls(subprotocol=(subprotocol or "")[:100], **columns)
 
 
 def of_endpoint(config: EndpointConfig) -> SessionRow:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from ..core.close_codes import CloseCode, cut_reason
-from ..core.metering import Stillness, TokenBucket
+from ..core.metering import Stillness
 from ..core.states import CloseCause, SendAnswer
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.loader import Handler
@@ -28,8 +28,11 @@ from .excess import Excess
 from .handle import WebsocketSession
 from .handshake import Handshake
 from .logins import Login
+from .rates import Rates
 from .receiving import Receiving
+from .rows import Came
 from .server import Receive, Send
+from .visitor import Visitor
 from .writing import HOGGED_MOST, RECEIVED_COST, Writing
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,43 @@ logger = logging.getLogger(__name__)
 
 class InboundSession(Receiving, Writing):
     """One session, used in the node's event loop only."""
+
+    # Those of its bases, too: thousands may be open, and with a dict each would take a KiB more.
+    __slots__ = (
+        "_ahead",
+        "_ahead_task",
+        "_all_read",
+        "_came",
+        "_congestion",
+        "_dispatcher",
+        "_hogged",
+        "_node",
+        "_opened_at",
+        "_own",
+        "_queue",
+        "_rates",
+        "_receive",
+        "_send",
+        "_senders",
+        "_silence",
+        "_task",
+        "_visitor",
+        "_waiting",
+        "_waiting_bytes",
+        "bucket",
+        "config",
+        "ending",
+        "handle",
+        "handler",
+        "id",
+        "login",
+        "on_end",
+        "over",
+        "params",
+        "record",
+        "subprotocol",
+        "user",
+    )
 
     def __init__(
         self,
@@ -47,7 +87,8 @@ class InboundSession(Receiving, Writing):
         user: Any,
         receive: Receive,
         send: Send,
-        bucket_for: Callable[[EndpointConfig], TokenBucket | None],
+        rates: Rates,
+        visitor: Visitor,
     ) -> None:
         Receiving.__init__(self, node, receive)
         Writing.__init__(self, node.own, send)
@@ -64,9 +105,10 @@ class InboundSession(Receiving, Writing):
         self.record = node.recorder.of_peer(
             config.subject, self.id, config.record_messages, self.row
         )
-        self._handshake = handshake
-        self._subprotocol = handshake.negotiate(config.subprotocols)
-        self._bucket_for = bucket_for
+        self.subprotocol = handshake.negotiate(config.subprotocols)
+        self._came = Came.of(handshake, user, self.subprotocol)
+        self._rates = rates
+        self._visitor = visitor
         self._silence = Stillness()
         self._congestion = Stillness()
         self._dispatcher = Dispatcher(self, node.pool)
@@ -110,14 +152,14 @@ class InboundSession(Receiving, Writing):
 
     async def _accept(self) -> bool:
         """Open the session; False where the peer has left meanwhile."""
-        if not await server.accept(self._send, self._subprotocol) or self.ending is not None:
+        if not await server.accept(self._send, self.subprotocol) or self.ending is not None:
             return False
         self._opened_at = time.time()
         # Not before: a bucket that no peer of the node has may be forgotten, and so be shared no
         # more.
-        self.bucket = self._bucket_for(self.config)
+        self.bucket = self._rates.bucket(self.config, self._visitor)
         self._node.peers.add(self)
-        self.record.opened(self._handshake.path)
+        self.record.opened(self._came.path)
         self._node.recorder.put_session(self.row())
         await self._node.recorder.settle()
         return True
@@ -186,9 +228,9 @@ class InboundSession(Receiving, Writing):
         try:
             await server.close(self._send, wire, reason)
         finally:
-            self._let_go()
-        senders, self._senders = self._senders, set()
-        for task in senders:
+            self.let_go()
+        senders, self._senders = self._senders, None
+        for task in senders or ():
             task.cancel()
 
     def exceed(self, limit: Excess) -> asyncio.Task[Any]:
@@ -220,13 +262,13 @@ class InboundSession(Receiving, Writing):
                 self.record.closed(code, cause, told)
                 self._node.recorder.put_session(self.row())
             if sent is None:  # nothing is to be told
-                self._let_go()
+                self.let_go()
         return self.ending
 
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""
         if config.rate != self.config.rate:
-            self.bucket = self._bucket_for(config)
+            self.bucket = self._rates.bucket(config, self._visitor)
         self.config = config
         self.record.keep(config.record_messages)
         if config.handler is not None:
@@ -241,11 +283,9 @@ class InboundSession(Receiving, Writing):
             "id": self.id,
             "node_id": self._node.id,
             "handler": self.handler.reference,
-            "subprotocol": (self._subprotocol or "")[:100],
             "opened_at": moment(self._opened_at),
+            **self._came._asdict(),
             **rows.of_endpoint(self.config),
-            **rows.of_handshake(self._handshake),
-            **rows.of_user(self.user),
             **rows.of_ending(self.ending),
             **rows.of_counters(self.record),
         }

@@ -44,7 +44,8 @@ class Writing(Sending):
     def __init__(self, own: Callable[[Coroutine[Any, Any, Any]], object], send: Send) -> None:
         super().__init__(own)
         self._send = send
-        self._senders: set[asyncio.Task[Any]] = set()  # that wait for the server to take a message
+        self._senders: set[asyncio.Task[Any]] | None = None
+        """Tasks that wait for the server to take a message; most sessions hardly ever send."""
         self._hogged = 0
 
     @abstractmethod
@@ -82,17 +83,20 @@ class Writing(Sending):
         if task is None:
             task = asyncio.current_task()
             assert task is not None
-        self._senders.add(task)
+        senders = self._senders
+        if senders is None:
+            senders = self._senders = set()
+        senders.add(task)
         try:
             await (self._send(event) if under_way is None else under_way)
         except server.PEER_HAS_LEFT as error:
             return self._left(error)
         except asyncio.CancelledError:
-            if task in self._senders or task.uncancel():
+            if task in (self._senders or ()) or task.uncancel():
                 raise
             return SendAnswer.GONE  # only we gave up, since the session is over
         finally:
-            self._senders.discard(task)
+            senders.discard(task)
         self.record.sent(frame, size)
         self._hogged += size + MESSAGE_COST
         if self._hogged > HOGGED_MOST:
