@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 """How often idle and congested sessions are looked for: so much later may they be closed."""
+
+LOOK_AT_ONCE: Final = 500
+"""After so many sessions, less than a millisecond, others have their turn."""
 
 
 class Limits:
@@ -48,11 +52,13 @@ class Limits:
     async def _look_after(self) -> None:
         """End the sessions whose time is up; forget whose buckets are full."""
         now = time.monotonic()
-        sessions = self._sessions()
-        for session in sessions:
+        for number, session in enumerate(self._sessions(), 1):
             if limit := session.overdue(now):
                 session.exceed(limit)
-        self.rates.forget({session.bucket for session in sessions if session.bucket}, now)
+            if number % LOOK_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        used = {session.bucket for session in self._sessions() if session.bucket}
+        self.rates.forget(used, now)
 
     async def _settle(self) -> None:
         """Tell the store what came here, and end those who were too fast in all processes."""

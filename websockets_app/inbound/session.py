@@ -43,40 +43,12 @@ class InboundSession(Receiving, Writing):
 
     # Those of its bases, too: thousands may be open, and with a dict each would take a KiB more.
     __slots__ = (
-        "_ahead",
-        "_ahead_task",
-        "_all_read",
-        "_came",
-        "_congestion",
-        "_dispatcher",
-        "_hogged",
-        "_node",
-        "_opened_at",
-        "_own",
-        "_queue",
-        "_rates",
-        "_receive",
-        "_send",
-        "_senders",
-        "_silence",
-        "_task",
-        "_visitor",
-        "_waiting",
-        "_waiting_bytes",
-        "bucket",
-        "config",
-        "ending",
-        "handle",
-        "handler",
-        "id",
-        "login",
-        "on_end",
-        "over",
-        "params",
-        "record",
-        "subprotocol",
-        "user",
-    )
+        "_ahead", "_ahead_task", "_all_read", "_came", "_congestion", "_dispatcher", "_hogged",
+        "_node", "_opened_at", "_own", "_queue", "_rates", "_receive", "_send", "_senders",
+        "_silence", "_task", "_visitor", "_waiting", "_waiting_bytes", "bucket", "config",
+        "ending", "handle", "handler", "id", "login", "on_end", "over", "params", "record",
+        "subprotocol", "user",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -109,8 +81,8 @@ class InboundSession(Receiving, Writing):
         self._came = Came.of(handshake, user, self.subprotocol)
         self._rates = rates
         self._visitor = visitor
-        self._silence = Stillness()
-        self._congestion = Stillness()
+        self._silence: Stillness | None = None
+        self._congestion: Stillness | None = None
         self._dispatcher = Dispatcher(self, node.pool)
         self._opened_at = 0.0
 
@@ -239,13 +211,25 @@ class InboundSession(Receiving, Writing):
 
     def overdue(self, now: float) -> Excess | None:
         """Return the limit of time that the session has hit; to be asked now and then."""
-        config, record = self.config, self.record
-        silent = self._silence.seconds(record.messages_in + record.messages_out, now)
-        written = record.messages_out if self._senders else None
-        waiting = self._congestion.seconds(written, now)
-        if self._senders and 0 < config.send_timeout <= waiting:
-            return excess.unread(config)
-        return excess.idle(config) if 0 < config.idle_timeout <= silent else None
+        return self._unread(now) or self._idle(now)
+
+    def _unread(self, now: float) -> Excess | None:
+        if not self._senders:
+            self._congestion = None
+            return None
+        self._congestion = self._congestion or Stillness()
+        waiting = self._congestion.seconds(self.record.messages_out, now)
+        timeout = self.config.send_timeout
+        return excess.unread(self.config) if 0 < timeout <= waiting else None
+
+    def _idle(self, now: float) -> Excess | None:
+        if self.config.idle_timeout <= 0:
+            self._silence = None
+            return None
+        self._silence = self._silence or Stillness()
+        messages = self.record.messages_in + self.record.messages_out
+        silent = self._silence.seconds(messages, now)
+        return excess.idle(self.config) if self.config.idle_timeout <= silent else None
 
     def end(
         self, code: int, cause: CloseCause, reason: str = "", *, sent: int | None = None
