@@ -102,7 +102,7 @@ async def test_a_message_to_an_async_handler_costs_no_query_no_hop_no_task(
     await serve(echo={"handler": reference, **fields})
     cost = await cost_of_messages(Connection("echo"))
     assert (cost.queries, cost.hops, cost.tasks) == (0, 0, 0)
-    calls = {"counters": 17, "rows": 31, "payloads": 35}[recorded] + bool(rate) + TURNS
+    calls = {"counters": 12, "rows": 22, "payloads": 26}[recorded] + bool(rate) + TURNS
     assert cost.calls / MESSAGES <= calls, f"{cost.calls / MESSAGES} Python calls a message"
 
 
@@ -112,4 +112,4 @@ async def test_a_message_to_a_sync_handler_costs_no_query_no_task_and_not_django
     await serve(echo={"handler": write_handler("echo", SYNC_ECHO)})
     cost = await cost_of_messages(Connection("echo"))
     assert (cost.queries, cost.hops, cost.tasks) == (0, 0, 0)
-    assert cost.calls / MESSAGES <= 25 + TURNS, f"{cost.calls / MESSAGES} Python calls a message"
+    assert cost.calls / MESSAGES <= 18 + TURNS, f"{cost.calls / MESSAGES} Python calls a message"
