@@ -64,7 +64,10 @@ def _parser(among: Sequence[Benchmark]) -> ArgumentParser:
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     known = ", ".join(benchmark.name for benchmark in among)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"how its name begins; default: all of {known}"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"how its name begins, of {known}; default: all that have something to reach",
     )
     parser.add_argument(
         "--quick", action="store_true", help="one short round: it shows a fall, not a percent"

@@ -16,6 +16,7 @@ from benchmarks.families import (
     memory,
     recorder,
     recording,
+    servers,
     sync_handlers,
 )
 
@@ -31,6 +32,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *many_sessions.BENCHMARKS,
     *database_away.BENCHMARKS,
     *outbox.BENCHMARKS,
+    *servers.BENCHMARKS,
 )
 
 
@@ -39,9 +41,14 @@ class UnknownName(ValueError):
 
 
 def chosen(names: Sequence[str], among: Sequence[Benchmark]) -> list[Benchmark]:
-    """Return the benchmarks whose names begin as one of `names` does; without names, all."""
+    """Return the benchmarks whose names begin as one of `names` does.
+
+    Without names, return all but those that run by their names alone.
+    """
     for name in names:
         if not any(benchmark.name.startswith(name) for benchmark in among):
             known = ", ".join(benchmark.name for benchmark in among)
             raise UnknownName(f"There is no benchmark {name!r}; there are {known}.")
-    return [benchmark for benchmark in among if benchmark.name.startswith(tuple(names) or "")]
+    if not names:
+        return [benchmark for benchmark in among if not benchmark.only_by_name]
+    return [benchmark for benchmark in among if benchmark.name.startswith(tuple(names))]

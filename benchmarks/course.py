@@ -22,6 +22,8 @@ class Benchmark:
 
     name: str
     prepare: Callable[[Path, bool], AbstractContextManager[Round]]
+    only_by_name: bool = False
+    """Whether no run has it but one that names it: nothing is to be reached, and it takes long."""
 
 
 @dataclass(frozen=True, kw_only=True)

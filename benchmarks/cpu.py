@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.process_tree import tree
+
 _SCHEDULED = 2  # CPUCLOCK_SCHED of the kernel: the time that a process has run
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -45,10 +47,13 @@ class Used(NamedTuple):
 
 
 class Watch:
-    """Tells what processes, and the whole machine, use from now on."""
+    """Tells what processes, each with those it has started, and the whole machine use from now on.
+
+    Processes that they start later aren't counted.
+    """
 
     def __init__(self, **pids: int) -> None:
-        self._pids = pids
+        self._trees = {name: tree(pid) for name, pid in pids.items()}
         self._began = time.monotonic()
         self._before = self._now()
 
@@ -57,5 +62,5 @@ class Watch:
         return Used(seconds, {name: now[name] - self._before[name] for name in now})
 
     def _now(self) -> dict[str, float]:
-        processes = {name: seconds_of(pid) for name, pid in self._pids.items()}
+        processes = {name: sum(map(seconds_of, pids)) for name, pids in self._trees.items()}
         return processes | {"machine": busy_seconds()}

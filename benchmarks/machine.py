@@ -8,8 +8,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-_PACKAGES = ("Django", "channels", "websockets", "psycopg")
-
+SERVERS = ("Uvicorn", "uvloop", "h11", "wsproto", "Granian", "Hypercorn", "Daphne", "autobahn")
+_PACKAGES = ("Django", "channels", "websockets", "psycopg", *SERVERS)
 
 _SYNCS = 100
 

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from benchmarks import cores, cpu
 from benchmarks.generator import driver
 from benchmarks.generator.load import MESSAGE, Load, Work, median
+from benchmarks.servers import SERVERS
 from tests.infrastructure.processes import Server
 from tests.infrastructure.site import APPLICATION, Site
 from tests.infrastructure.waiting import eventually
@@ -102,7 +103,7 @@ class Running:
 
 
 class Stage:
-    """Starts contenders on one kind of server."""
+    """Starts contenders on one of `servers.SERVERS`."""
 
     def __init__(self, directory: Path, server: str) -> None:
         self.server = server
@@ -116,11 +117,8 @@ class Stage:
         if others:
             site.shell(f"from benchmarks import rows; rows.create_many({others})")
         with cores.starting_on(cores.SERVER):
-            if self.server == "uvicorn":
-                options = ("--loop", "uvloop", "--log-level", "warning")
-                server = site.start_uvicorn(*options, application=contender.application)
-            else:
-                server = site.start_daphne("-v", "0", application=contender.application)
+            kind = SERVERS[self.server]
+            server = kind.start(site, *kind.options, application=contender.application)
         return Running(contender=contender, server=server, site=site)
 
     def end(self) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from benchmarks.course import Benchmark, Round
 from benchmarks.figures import Figure, Reading
 from benchmarks.generator import driver
+from benchmarks.process_tree import tree
 from benchmarks.stage import BARE, OURS, Contender, in_random_order, stage, warm_up
 from tests.infrastructure.waiting import eventually
 
@@ -28,7 +29,7 @@ def _prepared(server: str, directory: Path, quick: bool) -> Iterator[Round]:
 def _round(server: str, directory: Path, sessions: int) -> Iterator[Reading]:
     needed = in_random_order(
         {
-            one.name: partial(_kib_of_a_session, server, directory, one, sessions)
+            one.name: partial(kib_of_a_session, server, directory, one, sessions)
             for one in (OURS, BARE)
         }
     )
@@ -40,7 +41,7 @@ def _round(server: str, directory: Path, sessions: int) -> Iterator[Reading]:
     yield Reading(figure=figure, value=needed["ours"] - needed["bare"], aside=aside)
 
 
-def _kib_of_a_session(server: str, directory: Path, contender: Contender, sessions: int) -> float:
+def kib_of_a_session(server: str, directory: Path, contender: Contender, sessions: int) -> float:
     """Return what each of so many needs in a server that was started for them."""
     with (
         TemporaryDirectory(dir=directory.parent) as fresh,  # nothing is left of a round before
@@ -56,7 +57,14 @@ def _kib_of_a_session(server: str, directory: Path, contender: Contender, sessio
 
 
 def kib(pid: int) -> int:
-    """Return the memory of a process, with its share of what others use as well (PSS)."""
+    """Return the memory of a process and of those it has started.
+
+    Their shares of what others use as well are counted with it (PSS).
+    """
+    return sum(map(_kib_of_one, tree(pid)))
+
+
+def _kib_of_one(pid: int) -> int:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 

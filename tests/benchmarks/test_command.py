@@ -20,12 +20,19 @@ from benchmarks.figures import Figure, Reading
 class Fake:
     """A benchmark that reads the same value in every round, and keeps what happened to it."""
 
-    def __init__(self, name: str, value: float, generator: float | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        value: float,
+        generator: float | None = None,
+        *,
+        only_by_name: bool = False,
+    ) -> None:
         self.happened: list[str] = []
         self.figure = Figure(group=name, name="speed", unit="/s", at_least=100)
         self.value = value
         self.generator = generator
-        self.benchmark = Benchmark(name=name, prepare=self.prepare)
+        self.benchmark = Benchmark(name=name, prepare=self.prepare, only_by_name=only_by_name)
 
     @contextmanager
     def prepare(self, directory: Path, quick: bool) -> Iterator[Round]:
@@ -89,6 +96,14 @@ def test_names_choose_by_how_they_begin(written: Path) -> None:
     assert run(written, *fakes, arguments="outbox --rounds 2") == 0
     assert fakes[0].happened == ["prepared in outbox-one", "round", "round", "ended"]
     assert fakes[2].happened == []
+
+
+def test_what_runs_by_its_name_alone_is_left_out_where_there_are_no_names(written: Path) -> None:
+    fakes = [Fake("echo", 100), Fake("servers", 100, only_by_name=True)]
+    run(written, *fakes)
+    assert [bool(fake.happened) for fake in fakes] == [True, False]
+    run(written, *fakes, arguments="servers")
+    assert fakes[1].happened
 
 
 def test_quick_is_one_round(written: Path) -> None:

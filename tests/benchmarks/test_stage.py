@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cores
+from benchmarks import cores, cpu
 from benchmarks.__main__ import main
 from benchmarks.families import idle, memory
 from benchmarks.figures import Figure
 from benchmarks.generator import driver
+from benchmarks.process_tree import tree
 from benchmarks.stage import BARE, CHANNELS, OURS, Running, loads, measure, stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("benchmarks")]
@@ -74,6 +75,16 @@ def test_what_idle_servers_use_is_compared_in_the_same_stretch_of_time(
     assert reading.value == pytest.approx(ours - bare)
     assert 0 < ours < 100
     assert 0 < bare < 100
+
+
+def test_a_server_whose_worker_is_another_process_is_measured_there(tmp_path: Path) -> None:
+    with stage(tmp_path / "worker", "Granian") as it:
+        granian = it.start(OURS)
+        first = granian.server.pid
+        before = cpu.seconds_of(first)
+        (work,) = measure("talk", loads([granian], 5, seconds=0.2), 1).values()
+        assert work.server_cpu > 10 * (cpu.seconds_of(first) - before)
+        assert memory.kib(first) > sum(map(memory.kib, tree(first)[1:])) > 1_000
 
 
 def test_a_family_runs_as_a_command(tmp_path: Path) -> None:

@@ -144,26 +144,30 @@ class Site:
             port,
         )
 
-    def start_hypercorn(self, *options: str, port: int | None = None) -> Server:
+    def start_hypercorn(
+        self, *options: str, port: int | None = None, application: str = APPLICATION
+    ) -> Server:
         """Start Hypercorn as the documentation advises, and wait until it accepts connections."""
         port = port or free_port()
         return self._start_server(
             "hypercorn",
             [
                 *("hypercorn", "--bind", f"127.0.0.1:{port}", "--workers", "0"),
-                *("--graceful-timeout", "1", *options, "wsproject.asgi:application"),
+                *("--graceful-timeout", "1", *options, application),
             ],
             port,
         )
 
-    def start_granian(self, *options: str, port: int | None = None) -> Server:
+    def start_granian(
+        self, *options: str, port: int | None = None, application: str = APPLICATION
+    ) -> Server:
         """Start Granian, and wait until it accepts connections."""
         port = port or free_port()
         return self._start_server(
             "granian",
             [
                 *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
-                *(*options, "wsproject.asgi:application"),
+                *(*options, application),
             ],
             port,
         )

@@ -13,6 +13,7 @@ import redis
 from playwright.sync_api import Page
 
 from tests.infrastructure.browser import chromium_or_skip
+from tests.infrastructure.documents import Written
 from tests.infrastructure.npm import npm_package_or_skip
 from tests.infrastructure.ports import free_port, is_listening
 from tests.infrastructure.processes import Server
@@ -102,3 +103,11 @@ def test_a_server_that_does_not_start_is_reported_with_its_output(tmp_path: Path
     failed = Server("broken", command, tmp_path / "broken.log", {}, tmp_path, free_port())
     with pytest.raises(RuntimeError, match="no port for me"):
         failed.wait_until_ready()
+
+
+def test_a_page_that_has_no_place_for_a_part_is_left_as_it_is(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A page\n")
+    with pytest.raises(AssertionError, match=r"written by python -m tests\.one"):
+        Written(page=page, program="tests.one").write("a line\n")
+    assert page.read_text() == "# A page\n"

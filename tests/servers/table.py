@@ -6,14 +6,15 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tests.infrastructure.documents import Written, drawn, rows_of
 from tests.infrastructure.site import REPOSITORY
 from tests.servers.abilities import ABILITIES, ask
 from tests.servers.stage import KINDS, Kind, Stage
 from tests.servers.stopping import STOPS, stop
 
-PAGE: Final = REPOSITORY / "docs/reference/servers.md"
-BEGIN: Final = "<!-- written by python -m tests.servers -->\n"
-END: Final = "<!-- end -->\n"
+PART: Final = Written(
+    page=REPOSITORY / "docs/reference/servers.md", program="tests.servers"
+)  # fmt: skip
 VERSIONS: Final = "version"
 
 Table = dict[str, dict[str, str]]
@@ -22,20 +23,15 @@ Table = dict[str, dict[str, str]]
 
 def read() -> Table:
     """Return the table as it stands in the documentation."""
-    lines = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].splitlines()
-    (_, *titles), _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    (_, *titles), *rows = rows_of(PART.read())
     return {label: dict(zip(titles, cells, strict=True)) for label, *cells in rows}
 
 
 def write(table: Table) -> None:
     """Put the table in the place of the one that stands in the documentation."""
     titles = [kind.title for kind in KINDS]
-    rows = [["", *titles], ["---"] * (1 + len(titles))]
-    rows += [[label, *(cells[title] for title in titles)] for label, cells in table.items()]
-    drawn = "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}{drawn}{END}{after}", encoding="utf-8")
+    rows = ([label, *(cells[title] for title in titles)] for label, cells in table.items())
+    PART.write(drawn([["", *titles], *rows]))
 
 
 async def measure() -> Table:
