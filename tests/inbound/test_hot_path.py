@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,13 @@ from typing import Any
 
 import pytest
 from django.db import connection as database
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.db.backends.utils import CursorWrapper
 
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
+from tests.inbound.people import log_in
 
 MESSAGES = 100
 TURNS = 0.1
@@ -113,3 +118,74 @@ async def test_a_message_to_a_sync_handler_costs_no_query_no_task_and_not_django
     cost = await cost_of_messages(Connection("echo"))
     assert (cost.queries, cost.hops, cost.tasks) == (0, 0, 0)
     assert cost.calls / MESSAGES <= 18 + TURNS, f"{cost.calls / MESSAGES} Python calls a message"
+
+
+async def test_a_broadcast_costs_no_task_for_a_member_whose_server_takes_it_at_once(
+    serve: Callable[..., Any], write_handler: WriteHandler
+) -> None:
+    serving = await serve(echo={"handler": write_handler("echo", ECHO)})
+    connections = [Connection("echo") for _ in range(20)]
+    for connection in connections:
+        assert (await connection.connect())["type"] == "websocket.accept"
+    for peer in serving.node.peers:
+        serving.node.peers.join(peer, "all")
+    loop, made = asyncio.get_running_loop(), 0
+
+    def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> Any:
+        nonlocal made
+        made += asyncio.current_task() is mine
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    mine = asyncio.current_task()
+    loop.set_task_factory(make_task)
+    try:
+        assert await serving.node.peers.fan_out("all", "news") == len(connections)
+    finally:
+        loop.set_task_factory(None)
+    assert made == 0
+    for connection in connections:
+        assert (await connection.next())["text"] == "news"
+        connection.leave()
+        await connection.ended()
+
+
+async def test_a_handshake_of_a_user_costs_one_hop_two_queries_and_no_new_connection(
+    serve: Callable[..., Any], write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"handler": write_handler("echo", ECHO), "access": "authenticated"}
+    serving = await serve(echo=fields)
+    ann = await log_in("ann")
+    connection = await ann.enter("echo")  # which opens the thread's connection to the database
+    connection.leave()
+    await connection.ended()
+    hops: list[object] = []
+    queries: list[str] = []
+    opened: list[str] = []
+    run, execute = serving.node.lookups.run, CursorWrapper.execute
+
+    def hop(function: Callable[..., Any], *arguments: Any) -> Any:
+        hops.append(function)
+        return run(function, *arguments)
+
+    def in_lookup() -> bool:
+        return threading.current_thread() in serving.node.lookups._threads
+
+    def query(cursor: CursorWrapper, sql: str, params: Any = None) -> Any:
+        if in_lookup():
+            queries.append(sql)
+        return execute(cursor, sql, params)
+
+    def note(connection: BaseDatabaseWrapper, **_: object) -> None:
+        if in_lookup():
+            opened.append(connection.alias)
+
+    monkeypatch.setattr(serving.node.lookups, "run", hop)
+    monkeypatch.setattr(CursorWrapper, "execute", query)
+    connection_created.connect(note)
+    try:
+        connection = await ann.enter("echo")
+    finally:
+        connection_created.disconnect(note)
+    assert (len(hops), len(queries), opened) == (1, 2, [])
+    connection.leave()
+    await connection.ended()

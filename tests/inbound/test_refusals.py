@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from pytest_django import Settings
 
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
-from tests.inbound.people import ORIGIN
+from tests.inbound.people import ORIGIN, log_in
 from tests.infrastructure.waiting import aeventually
-from websockets_app.inbound import admission
+from websockets_app.inbound import admission, logins
 from websockets_app.models import Event
 from websockets_app.node.node import LOOKUP_THREADS
 
@@ -87,6 +88,27 @@ async def test_a_refusal_is_an_accept_and_a_close_that_says_why_where_the_site_w
     connection = await arrive(path, user, headers=headers)
     assert (await connection.connect())["type"] == "websocket.accept"
     assert await connection.next() == {"type": "websocket.close", "code": code}
+    await connection.ended()
+
+
+@pytest.mark.parametrize(("failures", "status"), [(1, 101), (2, 503)])
+async def test_a_connection_to_the_database_that_was_cut_meanwhile_refuses_nobody(
+    served: Any, monkeypatch: pytest.MonkeyPatch, failures: int, status: int
+) -> None:
+    ann = await log_in("ann")
+    load_user, cuts = logins.load_user, ["server closed the connection unexpectedly"] * failures
+
+    def cut(key: str) -> logins.Known:
+        if cuts:
+            raise OperationalError(cuts.pop())
+        return load_user(key)
+
+    monkeypatch.setattr(logins, "load_user", cut)
+    extensions = ["websocket.http.response"]
+    connection = Connection("private", headers=ann.headers, extensions=extensions)
+    answer = await connection.connect()
+    assert answer.get("status", 101) == status
+    connection.leave()
     await connection.ended()
 
 

@@ -133,13 +133,13 @@ class Site:
     def start_uvicorn(
         self, *options: str, port: int | None = None, application: str = APPLICATION
     ) -> Server:
-        """Start Uvicorn, and wait until it accepts connections."""
+        """Start Uvicorn as the benchmarks do, and wait until it accepts connections."""
         port = port or free_port()
         return self._start_server(
             "uvicorn",
             [
                 *("uvicorn", "--host", "127.0.0.1", "--port", str(port)),
-                *("--ws", "websockets-sansio", *options, application),
+                *("--loop", "uvloop", "--ws", "websockets-sansio", *options, application),
             ],
             port,
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from ..core.close_codes import may_be_sent
+from ..database import drop_broken_connections
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
 from . import access, logins, origins
@@ -26,6 +28,8 @@ from .session import InboundSession
 from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ANSWER_SECONDS: Final = 5.0
 """After so long the database, or the store of sessions, counts as away."""
@@ -114,7 +118,7 @@ async def _arrival(
 
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            return await limits.node.lookups.run(look)
+            return await limits.node.lookups.run(_again_where_cut, look)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
         if limits.node.draining:
             return access.DRAINING
@@ -124,6 +128,15 @@ async def _arrival(
             exc_info=unexpected, extra={"endpoint": config.endpoint},
         )  # fmt: skip
         return access.AWAY if config.needs_user else _nobody(handshake)
+
+
+def _again_where_cut(look: Callable[[], T]) -> T:
+    """Look, and once more where that fails: the thread's connection may be one that was cut."""
+    try:
+        return look()
+    except (InterfaceError, OperationalError):
+        drop_broken_connections()
+        return look()
 
 
 def _nobody(handshake: Handshake) -> Arrival:
