@@ -8,14 +8,16 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
 from tests.infrastructure.waiting import aeventually
+from websockets_app import database
 from websockets_app.database import DatabaseThread
 
 
@@ -172,3 +174,20 @@ def test_a_unit_that_never_ends_does_not_hold_up_the_end_of_the_process() -> Non
         [sys.executable, "-c", source], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "ended\n"
+
+
+@pytest.mark.parametrize(("seconds", "attempts"), [(0.0, 2), (2.0, 1)])
+def test_what_fails_at_once_is_done_again_since_the_connection_may_have_been_cut(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, attempts: int
+) -> None:
+    now, done = [0.0], []
+
+    def work() -> None:
+        done.append(now)
+        now[0] += seconds
+        raise OperationalError("cut")
+
+    monkeypatch.setattr(database, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    with pytest.raises(OperationalError):
+        database.again_where_cut(work)
+    assert len(done) == attempts

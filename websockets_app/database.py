@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from .conf import app_settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+CUT_SECONDS: Final = 1.0
 
 
 class DatabaseThread:
@@ -71,6 +74,21 @@ class _Job(NamedTuple):
             self.future.set_result(self.unit())
         except BaseException as error:
             self.future.set_exception(error)
+
+
+def again_where_cut(work: Callable[[], T]) -> T:
+    """Do `work`, and once more where it fails because this thread's connection had been cut.
+
+    That is told at once. What took longer failed for another reason, and would take as long again.
+    """
+    began = time.monotonic()
+    try:
+        return work()
+    except (InterfaceError, OperationalError):
+        if time.monotonic() - began > CUT_SECONDS:
+            raise
+        drop_broken_connections()
+        return work()
 
 
 def drop_broken_connections() -> None:

@@ -9,10 +9,11 @@ import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from tests.infrastructure.waiting import aeventually
 from websockets_app.dispatch import pool as pools
@@ -222,3 +223,24 @@ async def test_a_pool_that_has_stopped_refuses_what_would_wait_for_ever(pool: Sy
     pool.stop()
     with pytest.raises(RuntimeError, match="have stopped"):
         await pool.run(divmod, 17, 5)
+
+
+async def test_a_connection_that_failed_while_it_was_made_is_not_kept(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = type(connections["default"])
+    set_up, failures = backend.init_connection_state, ["the server goes down"]
+
+    def cut(wrapper: Any) -> None:
+        if failures:
+            wrapper.connection.close()
+            raise OperationalError(failures.pop())
+        set_up(wrapper)
+
+    monkeypatch.setattr(backend, "init_connection_state", cut)
+    pool = SyncPool(asyncio.get_running_loop(), 1)
+    with pytest.raises(OperationalError):
+        await pool.run(get_user_model().objects.count)
+    assert await pool.run(get_user_model().objects.count) == 0
+    await pool.run(connections.close_all)
+    pool.stop()

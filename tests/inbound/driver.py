@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from websockets_app.inbound.consumers import EndpointConsumer
 from websockets_app.testing.asgi import AsgiConnection, scope_of
+
+SENT_BY: Final = {asyncio.Queue.put.__module__.partition(".")[0]}
+"""The package of the `send` that a `Connection` gives, as of a server."""
 
 
 class Connection(AsgiConnection):

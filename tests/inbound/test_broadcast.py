@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, cast
 
 import pytest
@@ -12,11 +13,13 @@ from channels_redis.core import RedisChannelLayer
 from pytest_django import Settings
 
 from tests.inbound.conftest import WriteHandler
-from tests.inbound.driver import Connection
+from tests.inbound.driver import SENT_BY, Connection
 from tests.infrastructure.layers import use_layer
 from tests.infrastructure.waiting import aeventually
 from websockets_app import websockets
 from websockets_app.exceptions import NodeUnreachable
+from websockets_app.inbound import server
+from websockets_app.inbound.consumers import EndpointConsumer
 from websockets_app.inbound.serving import stop_serving
 from websockets_app.node import broadcast, elsewhere
 
@@ -99,3 +102,51 @@ async def test_a_member_who_does_not_read_keeps_no_other_node_waiting_and_a_fail
     with pytest.raises(NodeUnreachable, match="away"):
         await sending
     assert written == ["text"]
+
+
+VARIABLE: ContextVar[str] = ContextVar("variable", default="")
+TELLS = """
+from websockets_app.websockets import abroadcast
+
+async def on_message(message):
+    return f"told {await abroadcast('room', message)}"
+"""
+
+
+class Guarding:
+    """A site's middleware around `send`, which asks for the task and the context it runs in."""
+
+    def __init__(self) -> None:
+        self._application = EndpointConsumer()
+        self.waits = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def guarded(event: dict[str, Any]) -> None:
+            token = VARIABLE.set(event["type"])
+            async with asyncio.timeout(0.05):
+                if self.waits and event["type"] == "websocket.send":
+                    await asyncio.Event().wait()
+                await send(event)
+            VARIABLE.reset(token)
+
+        await self._application(scope, receive, guarded)
+
+
+async def test_a_middleware_around_send_may_time_out_and_harms_its_own_session_alone(
+    serve: Callable[..., Any], write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_SEND_WITHOUT_A_TASK", SENT_BY)
+    serving = await serve(echo={"handler": write_handler("tells", TELLS)})
+    guarding = Guarding()
+    speaker, guarded = Connection("echo"), Connection("echo", application=guarding)
+    for connection in (speaker, guarded):
+        await connection.connect()
+    for peer in serving.node.peers:
+        serving.node.peers.join(peer, "room")
+    guarding.waits = True
+    speaker.send("news")
+    assert [(await speaker.next())["text"] for _ in range(2)] == ["news", "told 1"]
+    assert VARIABLE.get() == ""
+    for connection in (speaker, guarded):
+        connection.leave()
+        await connection.ended()

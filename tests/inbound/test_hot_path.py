@@ -19,8 +19,9 @@ from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 
 from tests.inbound.conftest import WriteHandler
-from tests.inbound.driver import Connection
+from tests.inbound.driver import SENT_BY, Connection
 from tests.inbound.people import log_in
+from websockets_app.inbound import server
 
 MESSAGES = 100
 TURNS = 0.1
@@ -121,8 +122,9 @@ async def test_a_message_to_a_sync_handler_costs_no_query_no_task_and_not_django
 
 
 async def test_a_broadcast_costs_no_task_for_a_member_whose_server_takes_it_at_once(
-    serve: Callable[..., Any], write_handler: WriteHandler
+    serve: Callable[..., Any], write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(server, "_SEND_WITHOUT_A_TASK", SENT_BY)
     serving = await serve(echo={"handler": write_handler("echo", ECHO)})
     connections = [Connection("echo") for _ in range(20)]
     for connection in connections:

@@ -18,7 +18,7 @@ from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.waiting import aeventually
-from websockets_app.inbound import limits, neighbours
+from websockets_app.inbound import limits, neighbours, server
 from websockets_app.inbound.rates import Account
 from websockets_app.inbound.seats import NOBODY
 from websockets_app.inbound.serving import Serving
@@ -303,9 +303,11 @@ async def test_a_peer_that_does_not_read_is_closed_and_lets_go_of_the_handler(
     assert sys.modules[reference].answers == ["gone", 1013]
 
 
+@pytest.mark.parametrize("known", [set(), {"asyncio", "tests"}])
 async def test_a_member_of_a_group_that_does_not_read_is_closed_and_the_others_get_the_message(
-    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch, known: set[str]
 ) -> None:
+    monkeypatch.setattr(server, "_SEND_WITHOUT_A_TASK", known)
     monkeypatch.setattr(peers, "FAN_OUT_SECONDS", 0.05)
     serving = await serve(echo={"handler": write_handler("echo", ECHO), "send_timeout": 0})
     slow, quick = await entered(SlowReader("echo")), await entered(Connection("echo"))

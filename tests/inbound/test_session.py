@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.infrastructure.waiting import aeventually
 from websockets_app import websockets
 from websockets_app.core.states import CloseCause
 from websockets_app.inbound.handle import WebsocketSession
+from websockets_app.inbound.rows import Came
 from websockets_app.inbound.serving import Serving, stop_serving
 from websockets_app.models import Endpoint, Event, Session
 
@@ -688,3 +690,58 @@ async def test_a_session_has_no_dict_which_would_take_a_kib(
     assert vars(session) == {}
     connection.leave()
     await connection.ended()
+
+
+QUEUES = """
+def on_message(message, session):
+    for number in range(50):
+        session.send_text_async(str(number))
+    session.send_text("last")
+"""
+
+
+async def test_what_a_plain_callback_sends_arrives_in_order_whichever_way_it_was_sent(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    await serve(echo={"handler": write_handler("queues", QUEUES)})
+    connection = Connection("echo")
+    await connection.connect()
+    expected = [*map(str, range(50)), "last"]
+    for _ in range(20):
+        connection.send("go")
+        await asyncio.sleep(0)
+        time.sleep(0.005)  # noqa: ASYNC251 - the loop is busy while the callback sends
+        assert [(await connection.next())["text"] for _ in expected] == expected
+    connection.leave()
+    await connection.ended()
+
+
+async def test_a_code_of_another_type_of_number_is_recorded_as_a_number(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    source = "async def on_message(message, session):\n    await session.aclose(4000.0)\n"
+    serving = await serve(echo={"handler": write_handler("closes", source)})
+    connection = Connection("echo")
+    await connection.connect()
+    connection.send("go")
+    closed = await connection.next()
+    assert (closed["type"], repr(closed["code"])) == ("websocket.close", "4000")
+    await connection.ended()
+    await flushed(serving)
+    assert (await Event.objects.aget(kind="close")).code == 4000
+
+
+async def test_who_can_not_be_made_a_session_takes_no_seat(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> Came:
+        raise RuntimeError("a value of a site's own converter")
+
+    serving = await serve(echo={"handler": write_handler("queues", QUEUES), "max_sessions": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Came, "of", fail)
+        failing = Connection("echo")
+        failing.begin()
+        with pytest.raises(RuntimeError, match="converter"):
+            await failing.ended()
+    assert not serving.limits.seats._taken

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.node.fakes import DeafPeer, KeepingPeer
-from websockets_app.core.states import CloseCause
+from websockets_app.core.states import CloseCause, SendAnswer
+from websockets_app.dispatch.frames import Frame
 from websockets_app.node.peers import Peers
 
 
@@ -128,3 +131,72 @@ async def test_a_member_that_does_not_read_is_closed_and_holds_up_no_other(
     assert await peers.fan_out("room", "hello") == 1
     assert tom.sent == ["hello"]
     assert deaf.closed_with == (1013, "too much unread", CloseCause.SLOW)
+
+
+class TakingPeer(KeepingPeer):
+    """A peer whose server takes every message at once."""
+
+    def offer(self, frame: Frame) -> SendAnswer:
+        self.sent.append(frame)
+        return SendAnswer.WRITTEN
+
+
+class FailingPeer(KeepingPeer):
+    """A peer whose server fails as none should."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        super().__init__(name)
+        self._error = error
+
+    def offer(self, frame: Frame) -> SendAnswer:
+        raise self._error
+
+
+def crowd(peers: Peers, number: int) -> list[KeepingPeer]:
+    members: list[KeepingPeer] = [TakingPeer(f"member{n}") for n in range(number)]
+    for member in members:
+        peers.add(member)
+        peers.join(member, "all")
+    return members
+
+
+async def test_broadcasts_reach_each_member_in_the_order_in_which_they_were_sent(
+    peers: Peers,
+) -> None:
+    members = crowd(peers, 300)
+    peers.join(members[-1], "few")
+    first = asyncio.create_task(peers.fan_out("all", "first"))
+    await asyncio.sleep(0)
+    crowd(peers, 50)  # while it is under way
+    await asyncio.gather(first, peers.fan_out("few", "second"), peers.fan_out("all", "third"))
+    assert members[-1].sent == ["first", "second", "third"]
+    assert {tuple(member.sent) for member in members[:-1]} == {("first", "third")}
+
+
+async def test_who_broadcasts_in_a_loop_lets_others_have_their_turn(peers: Peers) -> None:
+    crowd(peers, 5)
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(take_turns())
+    for _ in range(100):
+        await peers.fan_out("all", "news")
+    other.cancel()
+    assert turns >= 100
+
+
+@pytest.mark.parametrize("error", [ValueError("its own"), asyncio.CancelledError()])
+async def test_a_member_at_whom_sending_fails_keeps_no_other_from_hearing(
+    peers: Peers, error: BaseException
+) -> None:
+    failing = FailingPeer("failing", error)
+    peers.add(failing)
+    peers.join(failing, "all")
+    members = crowd(peers, 3)
+    assert await peers.fan_out("all", "news") == 3
+    assert all(member.sent == ["news"] for member in members)

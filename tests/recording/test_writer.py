@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,9 @@ from websockets_app.core.states import EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.models.minute import COUNTERS
 from websockets_app.recording.facts import Fact, SessionRow, moment, storable
+from websockets_app.recording.insertion import Insertion
 from websockets_app.recording.minutes import MinuteKey
+from websockets_app.recording.tables import EVENTS, event_rows
 from websockets_app.recording.writer import Batch, write, write_all_but_refused
 
 pytestmark = pytest.mark.django_db
@@ -184,3 +186,29 @@ def test_parts_are_smaller_and_together_the_whole(facts: int, sessions: int, min
     assert [key for leaf in found for key in leaf.minutes] == [*whole.minutes]
     if facts + sessions + minutes:
         assert len(found) == facts + sessions + minutes
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL knows COPY")
+def test_where_copy_is_refused_rows_are_inserted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(EVENTS), "can_copy", True)
+    table = connection.ops.quote_name(Event._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE watched")
+        cursor.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO watched")
+        cursor.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO watched")
+        cursor.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+        cursor.execute(f"CREATE POLICY all_rows ON {table} USING (true) WITH CHECK (true)")
+        cursor.execute("SET LOCAL ROLE watched")
+    assert write_all_but_refused(batch(fact(1))) == 0
+    assert write_all_but_refused(batch(fact(2))) == 0
+    assert Event.objects.count() == 2
+
+
+def test_a_database_that_takes_few_values_at_once_gets_shorter_statements(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(type(connection.features), "max_query_params", 60)
+    insertion = Insertion(Event, EVENTS.columns, unique=("peer", "node", "seq"), updated=("seq",))
+    insertion.upsert(event_rows("node", map(fact, range(20))))
+    assert insertion._rows_a_statement == 3
+    assert Event.objects.count() == 20

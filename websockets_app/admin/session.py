@@ -93,7 +93,7 @@ class SessionAdmin(SendingAdmin[Session], ReadOnlyAdmin[Session]):
         return fieldsets
 
     def events_of(self, obj: Session) -> Iterable[Event]:
-        return Event.objects.filter(peer=obj.pk).order_by("seq")[:EVENTS_SHOWN]
+        return Event.objects.filter(peer=obj.pk, node=obj.node_id).order_by("seq")[:EVENTS_SHOWN]
 
     def events_query(self, obj: Session) -> Mapping[str, str]:
         return {"peer": obj.pk}

@@ -43,12 +43,13 @@ def may_be_sent(code: int) -> bool:
     return code in CloseCode.__members__.values() and code not in _NEVER_SENT
 
 
-def check_may_be_sent(code: int) -> None:
-    """Raise `ValueError` where no endpoint may put `code` into a close frame."""
+def checked(code: int) -> int:
+    """Return `code` as a plain number; raise `ValueError` where no endpoint may send it."""
     if not may_be_sent(code):
         raise ValueError(
             f"{code} may not be sent; 1000-1003, 1007-1009, 1011-1013 and 3000-4999 may."
         )
+    return int(code)  # of whatever type it is, 4000.0 of a JSON text, say
 
 
 def code_on_the_wire(code: int, *, server_sends_reserved_codes: bool) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, TypeVar
@@ -19,6 +20,8 @@ from ..conf import app_settings
 T = TypeVar("T")
 
 IDLE_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 1.0
+"""How often connections are looked at in a thread that seems to have none."""
 
 
 class _Job(NamedTuple):
@@ -35,26 +38,33 @@ class _Done(NamedTuple):
 
 
 class _Connected(threading.local):
-    here = False
-    """Whether this thread may hold a connection to a database."""
+    """What a thread knows of its connections to databases without looking, which takes long."""
+
+    may_be = False
+    looked_at = 0.0
 
 
 _connected = _Connected()
 
 
 def _note_connection(**_: object) -> None:
-    _connected.here = True
+    _connected.may_be = True
 
 
 connection_created.connect(_note_connection)
 
 
 def _close_old_connections() -> None:
-    """Do as Django does before a request; for a thread without connections that costs nothing."""
-    if _connected.here:
+    """Do as Django does before a request: each time where there are connections, and now and then.
+
+    One that failed while it was made is never told of.
+    """
+    now = time.monotonic()
+    if _connected.may_be or now - _connected.looked_at > LOOK_SECONDS:
         close_old_connections()
         kept = connections.all(initialized_only=True)
-        _connected.here = any(one.connection is not None for one in kept)
+        _connected.may_be = any(one.connection is not None for one in kept)
+        _connected.looked_at = now
 
 
 class SyncPool:
@@ -158,4 +168,5 @@ class SyncPool:
             told.__cause__ = error
             return _Done(future, None, told)
         except BaseException as error:
+            _connected.may_be = True
             return _Done(future, None, error)

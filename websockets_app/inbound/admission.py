@@ -7,13 +7,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 from django.contrib.auth.models import AnonymousUser
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 
 from ..core.close_codes import may_be_sent
-from ..database import drop_broken_connections
+from ..database import again_where_cut
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
 from . import access, logins, origins
@@ -21,15 +22,13 @@ from .access import Refusal
 from .config import EndpointConfig
 from .handshake import Handshake
 from .limits import Limits
-from .logins import Known
+from .logins import Known, Login
 from .seats import NOBODY, Seat, Taken
 from .server import Receive, Send
 from .session import InboundSession
 from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 ANSWER_SECONDS: Final = 5.0
 """After so long the database, or the store of sessions, counts as away."""
@@ -65,18 +64,21 @@ async def admit(
     seat = limits.seats.take(config, arrival.visitor, arrival.elsewhere)
     if isinstance(seat, Refusal):
         return seat
-    session = InboundSession(
-        node, config, config.handler, handshake, arrival.known.user, receive, send,
-        limits.rates, arrival.visitor,
+    make = partial(
+        InboundSession, node, config, config.handler, handshake, arrival.known.user,
+        receive, send, limits.rates, arrival.visitor,
     )  # fmt: skip
-    session.login = arrival.known.login
-    return await _seated(node, session, seat)
+    return await _seated(node, make, arrival.known.login, seat)
 
 
-async def _seated(node: Node, session: InboundSession, seat: Seat) -> InboundSession | Refusal:
+async def _seated(
+    node: Node, make: Callable[[], InboundSession], login: Login | None, seat: Seat
+) -> InboundSession | Refusal:
     """Let the handler decide; the seat is free again as soon as nobody sits there."""
-    session.on_end.append(seat.leave)
     try:
+        session = make()
+        session.login = login
+        session.on_end.append(seat.leave)
         refusal = await _may_open(session)
     except BaseException:
         seat.leave()
@@ -118,7 +120,7 @@ async def _arrival(
 
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            return await limits.node.lookups.run(_again_where_cut, look)
+            return await limits.node.lookups.run(again_where_cut, look)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
         if limits.node.draining:
             return access.DRAINING
@@ -128,15 +130,6 @@ async def _arrival(
             exc_info=unexpected, extra={"endpoint": config.endpoint},
         )  # fmt: skip
         return access.AWAY if config.needs_user else _nobody(handshake)
-
-
-def _again_where_cut(look: Callable[[], T]) -> T:
-    """Look, and once more where that fails: the thread's connection may be one that was cut."""
-    try:
-        return look()
-    except (InterfaceError, OperationalError):
-        drop_broken_connections()
-        return look()
 
 
 def _nobody(handshake: Handshake) -> Arrival:

@@ -53,7 +53,7 @@ class Limits:
         """End the sessions whose time is up; forget whose buckets are full."""
         now = time.monotonic()
         for number, session in enumerate(self._sessions(), 1):
-            if limit := session.overdue(now):
+            if not session.closed and (limit := session.overdue(now)):
                 session.exceed(limit)
             if number % LOOK_AT_ONCE == 0:
                 await asyncio.sleep(0)

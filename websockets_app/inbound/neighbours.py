@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Final
 
 from django.db import DatabaseError, InterfaceError
 
 from ..conf import app_settings
+from ..database import again_where_cut
 from ..models import Endpoint
 from ..models import Node as NodeRow
 from ..node.looper import repeat
@@ -60,12 +62,11 @@ class Neighbours:
 
     def hold(self, config: EndpointConfig, visitor: Visitor) -> Taken:
         """Return how many sessions they hold, as far as written. Sync: reads the database."""
-        endpoint, now = Endpoint.objects.filter(pk=config.id), time.monotonic()
+        now = time.monotonic()
         counted_at, counted = self._counted.get(config.id, (float("-inf"), 0))
         anew = now - counted_at > COUNT_SECONDS
-        who = visitor.user, visitor.address
         try:
-            taken = Taken(*endpoint.open_beside(self._node.id, *who, all_of_them=anew))
+            taken = again_where_cut(partial(self._count, config, visitor, anew))
         except (DatabaseError, InterfaceError) as error:
             logger.warning("The sessions of other nodes can't be counted: %s", error)
             return NOBODY
@@ -73,3 +74,8 @@ class Neighbours:
             return taken._replace(all=counted)
         self._counted[config.id] = now, taken.all
         return taken
+
+    def _count(self, config: EndpointConfig, visitor: Visitor, anew: bool) -> Taken:
+        endpoint = Endpoint.objects.filter(pk=config.id)
+        who = visitor.user, visitor.address
+        return Taken(*endpoint.open_beside(self._node.id, *who, all_of_them=anew))

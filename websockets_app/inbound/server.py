@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from ..core.close_codes import CloseCode, code_on_the_wire
@@ -30,6 +31,10 @@ _IMPORTED_BY: Final = {
     "uvicorn": "uvicorn.server",
 }
 """What a process imports that runs the server; Daphne is imported by others, too."""
+
+
+_SEND_WITHOUT_A_TASK: Final = {"daphne", "uvicorn"}
+"""Packages whose `send` neither sets a timeout nor changes a context variable."""
 
 
 def _running_reactor() -> Any | None:
@@ -95,6 +100,15 @@ def sending(frame: Frame) -> tuple[int, dict[str, Any]]:
     if not frame:
         return 0, with_empty_message(event)
     return len(frame) if frame.isascii() else size_of(frame), event
+
+
+def is_its_own(send: Send) -> bool:
+    """Tell whether `send` is the server's, of a server that asks for no task of its own in it.
+
+    A middleware of the site's may have put another in its place, which may ask for anything.
+    """
+    function = send.func if isinstance(send, partial) else send
+    return getattr(function, "__module__", "").partition(".")[0] in _SEND_WITHOUT_A_TASK
 
 
 async def accept(send: Send, subprotocol: str | None) -> bool:

@@ -45,6 +45,7 @@ class InboundSession(Receiving, Writing):
     __slots__ = (
         "_ahead", "_ahead_task", "_all_read", "_came", "_congestion", "_dispatcher", "_hogged",
         "_node", "_opened_at", "_own", "_queue", "_rates", "_receive", "_send", "_senders",
+        "_sends_eagerly",
         "_silence", "_task", "_visitor", "_waiting", "_waiting_bytes", "bucket", "config",
         "ending", "handle", "handler", "id", "login", "on_end", "over", "params", "record",
         "subprotocol", "user",

@@ -44,6 +44,7 @@ class Writing(Sending):
     def __init__(self, own: Callable[[Coroutine[Any, Any, Any]], object], send: Send) -> None:
         super().__init__(own)
         self._send = send
+        self._sends_eagerly = server.is_its_own(send)
         self._senders: set[asyncio.Task[Any]] | None = None
         """Tasks that wait for the server to take a message; most sessions hardly ever send."""
         self._hogged = 0
@@ -58,7 +59,7 @@ class Writing(Sending):
         return self._write(frame, self._task)  # it is known: asking takes long
 
     def offer(self, frame: Frame) -> SendAnswer | Coroutine[Any, Any, SendAnswer]:
-        if self._queue or self.ending is not None:
+        if self._queue or self.ending is not None or not self._sends_eagerly:
             return self.asend(frame)
         size, event = server.sending(frame)
         try:

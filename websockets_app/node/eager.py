@@ -14,8 +14,8 @@ from typing import Any
 def start(work: Awaitable[None]) -> Awaitable[None] | None:
     """Run `work` until it waits; return what goes on with it, None where it has ended.
 
-    What is returned may go on in another task: `work` must not ask for the current one before it
-    waits, as `asyncio.timeout` does.
+    What is returned may go on in another task, with another context: before it waits, `work` must
+    not ask for the current task, as `asyncio.timeout` does, nor set a context variable.
     """
     if not isinstance(work, CoroutineType):  # as of a server that isn't written in Python
         return work

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
 
-from ..core.close_codes import check_may_be_sent, cut_reason
+from ..core.close_codes import checked, cut_reason
 from ..core.states import CloseCause, Direction, SendAnswer
 from ..dispatch.frames import Frame, as_json
 from . import mail
@@ -96,7 +96,7 @@ class PeerHandle:
 
         Raises `ValueError` for a code that may not be sent.
         """
-        check_may_be_sent(code)
+        code = checked(code)
         letter = mail.closing(self.id, code, cut_reason(reason), cause)
         return self._wait(lambda peer: peer.aclose(code, reason, cause), letter, "aclose")
 
@@ -119,7 +119,7 @@ class PeerHandle:
 
         Raises `ValueError` for a code that may not be sent.
         """
-        check_may_be_sent(code)
+        code = checked(code)
         letter = mail.closing(self.id, code, cut_reason(reason), cause)
         return await self._reach(lambda peer: peer.aclose(code, reason, cause), letter)
 

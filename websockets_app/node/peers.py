@@ -12,14 +12,13 @@ from typing import Any, Final, Protocol
 from ..core.close_codes import CloseCode
 from ..core.peer import Peer
 from ..core.states import CloseCause, SendAnswer
+from ..dispatch.dispatcher import raise_what_ends_the_task
 from ..dispatch.frames import Frame, size_of
 
 logger = logging.getLogger(__name__)
 
 FAN_OUT_SECONDS: Final = 5.0
 """How long one member of a group may keep a broadcast waiting."""
-FAN_OUT_AT_ONCE: Final = 100
-"""After so many members, about a millisecond, others have their turn."""
 
 
 Answer = SendAnswer | Coroutine[Any, Any, SendAnswer]
@@ -92,19 +91,19 @@ class Peers:
     async def fan_out(self, group: str, frame: Frame) -> int:
         """Send `frame` to every member here; return how many it was written to.
 
+        It is begun for all of them before anything else is sent, so that nothing overtakes it.
         Raises `InvalidResult` where it can't be sent to anybody.
         """
         size_of(frame)
         answers: list[SendAnswer] = []
         async with asyncio.TaskGroup() as tasks:
-            for number, peer in enumerate(list(self._groups.get(group, ())), 1):
+            for peer in list(self._groups.get(group, ())):
                 answer = _offer(peer, frame)
                 if isinstance(answer, SendAnswer):
                     answers.append(answer)
                 else:
                     tasks.create_task(_follow(peer, answer, answers.append))
-                if number % FAN_OUT_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+        await asyncio.sleep(0)  # or who sends in a loop would stop the whole process
         return answers.count(SendAnswer.WRITTEN)
 
     async def attend(self, peer: LivePeer, callback: Awaitable[None]) -> None:
@@ -135,7 +134,8 @@ def _offer(peer: LivePeer, frame: Frame) -> Answer:
     """Begin to write to a member of a group; one at whom that fails is no reason to stop."""
     try:
         return peer.offer(frame)
-    except Exception:
+    except BaseException as error:
+        raise_what_ends_the_task(error)
         logger.exception("A broadcast could not be written to %s", peer.id)
         return SendAnswer.GONE
 
@@ -147,9 +147,11 @@ async def _follow(
 ) -> None:
     """Wait for a member; one that doesn't read must not hold up the others."""
     try:
-        async with asyncio.timeout(FAN_OUT_SECONDS):
-            on_answer(await sending)
-    except TimeoutError:
-        await peer.aclose(CloseCode.TRY_AGAIN_LATER, "too much unread", CloseCause.SLOW)
-    except Exception:
+        try:
+            async with asyncio.timeout(FAN_OUT_SECONDS):
+                on_answer(await sending)
+        except TimeoutError:
+            await peer.aclose(CloseCode.TRY_AGAIN_LATER, "too much unread", CloseCause.SLOW)
+    except BaseException as error:
+        raise_what_ends_the_task(error)
         logger.exception("A broadcast could not be written to %s", peer.id)

@@ -43,9 +43,11 @@ class Sending(ABC):
         if len(self._queue) == 1:
             self._own(self._write_queued())
 
-    def asend(self, frame: Frame) -> Coroutine[Any, Any, SendAnswer]:
-        """Write a message to the peer: after what waits, where anything does."""
-        return self._write_after_queued(frame) if self._queue else self._write(frame)
+    async def asend(self, frame: Frame) -> SendAnswer:
+        """Write a message to the peer, after what waits."""
+        if self._queue:  # as it is when this runs, not where it was called, in another thread
+            await self._write_queued()
+        return await self._write(frame)
 
     def answer(self, frame: Frame) -> Coroutine[Any, Any, SendAnswer]:
         """Write what a callback returned, in the task that ran it."""
@@ -54,10 +56,6 @@ class Sending(ABC):
     def offer(self, frame: Frame) -> SendAnswer | Coroutine[Any, Any, SendAnswer]:
         """Write a message if that can be done at once; return the answer, or what goes on."""
         return self.asend(frame)
-
-    async def _write_after_queued(self, frame: Frame) -> SendAnswer:
-        await self._write_queued()
-        return await self._write(frame)
 
     async def _write_queued(self) -> None:
         while self._queue:

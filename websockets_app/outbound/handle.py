@@ -12,7 +12,7 @@ from django.db.models import OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..core.close_codes import check_may_be_sent, cut_reason
+from ..core.close_codes import checked, cut_reason
 from ..core.states import ClientState, CloseCause, Direction, NodeKind, OutboxStatus, SendAnswer
 from ..dispatch.frames import Frame, as_frame, size_of
 from ..exceptions import ClientGone, InvalidResult, MessageTooBig
@@ -110,7 +110,7 @@ class WebsocketClient(PeerHandle):
         if self._connection_id:
             return super().close(code, reason, cause=cause)
         refuse_in_event_loop("aclose")
-        check_may_be_sent(code)
+        code = checked(code)
         if not Client.objects.desired_to_run().filter(pk=self.id).exists():
             return SendAnswer.GONE
         if not closes_of(int(self.id)).exists():  # a second one would meet what is opened next

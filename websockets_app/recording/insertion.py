@@ -48,12 +48,13 @@ class Insertion:
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """Write `rows`, updating those that are there already."""
-        whole = len(rows) - len(rows) % ROWS_A_STATEMENT
+        at_once = self._rows_a_statement
+        whole = len(rows) - len(rows) % at_once
         with self.connection.cursor() as cursor:
             if whole:
-                parts = range(0, whole, ROWS_A_STATEMENT)
-                values = [_flat(rows[part : part + ROWS_A_STATEMENT]) for part in parts]
-                cursor.executemany(self._statement(ROWS_A_STATEMENT), values)
+                parts = range(0, whole, at_once)
+                values = [_flat(rows[part : part + at_once]) for part in parts]
+                cursor.executemany(self._statement(at_once), values)
             if rest := rows[whole:]:
                 cursor.execute(self._statement(len(rest)), _flat(rest))
 
@@ -69,7 +70,7 @@ class Insertion:
             for row in rows:
                 copying.write_row(row)
 
-    @property
+    @cached_property
     def can_copy(self) -> bool:
         """Whether the database and its driver know COPY as it is used here."""
         driver = getattr(self.connection, "Database", None)
@@ -80,6 +81,11 @@ class Insertion:
         values = ", ".join([row] * rows)
         # All of it are names of the model's.
         return f"INSERT INTO {self._into} VALUES {values} {self._on_conflict}"  # noqa: S608
+
+    @cached_property
+    def _rows_a_statement(self) -> int:
+        most = self.connection.features.max_query_params  # an old SQLite takes 999
+        return min(ROWS_A_STATEMENT, most // len(self.columns)) if most else ROWS_A_STATEMENT
 
     @cached_property
     def _into(self) -> str:

@@ -70,6 +70,6 @@ def _event_row(fact: Fact, as_time: Callable[[float], Any], node_id: str) -> Row
     ) = fact  # fmt: skip
     return (
         str(kind), as_time(at), seq, peer, direction, endpoint_id, client_id, storable(name),
-        code, str(cause), storable(detail), outgoing, size, sha256, storable(payload), lost,
-        node_id,
+        code if code is None else int(code), str(cause), storable(detail), outgoing, size,
+        sha256, storable(payload), lost, node_id,
     )  # fmt: skip

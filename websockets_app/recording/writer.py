@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, NotSupportedError, transaction
 
 from .facts import Fact, SessionRow, events_in
 from .insertion import Row
@@ -87,6 +87,9 @@ def write(batch: Batch) -> None:
     try:
         _write(batch, EVENTS.copy)
     except IntegrityError:  # written before, since the commit's answer was lost
+        _write(batch, EVENTS.upsert)
+    except NotSupportedError:  # as into a table with row-level security
+        EVENTS.can_copy = False
         _write(batch, EVENTS.upsert)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
-from ...core.close_codes import MAX_REASON_BYTES, CloseCode, check_may_be_sent
+from ...core.close_codes import MAX_REASON_BYTES, CloseCode, checked
 from ...database import drop_broken_connections
 from ...inbound import drain_orders
 from ...inbound.drain_orders import Orders, Progress
@@ -165,7 +165,7 @@ def _seconds(text: str) -> float:
 
 def _code(text: str) -> int:
     try:
-        check_may_be_sent(code := int(text))
+        code = checked(int(text))
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from error
     return code
