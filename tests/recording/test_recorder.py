@@ -28,6 +28,10 @@ def session(name: str = "s", **columns: Any) -> SessionRow:
     return session_row(name, moment(time.time()), **columns)
 
 
+def put(recorder: Recorder, row: SessionRow) -> None:
+    recorder.put_session(row["id"], lambda: row)
+
+
 def record(recorder: Recorder, count: int, kind: EventKind = EventKind.REFUSED) -> None:
     for number in range(count):
         recorder.add_own(kind, ECHO, detail=str(number))
@@ -47,7 +51,7 @@ async def written() -> int:
 
 async def test_what_is_recorded_is_written_soon(running: Recorder) -> None:
     record(running, 3)
-    running.put_session(session())
+    put(running, session())
     running.count(ECHO, refused=3)
     await aeventually(lambda: details())
     assert await details() == ["0", "1", "2"]
@@ -162,7 +166,7 @@ async def _are_written(count: int) -> bool:
 async def test_nothing_is_lost_while_the_database_is_away(recorder: Recorder) -> None:
     async with Away():
         record(recorder, 700)
-        recorder.put_session(session())
+        put(recorder, session())
         recorder.count(ECHO, refused=700)
         assert not await recorder.flush()
         recorder.count(ECHO, refused=1)
@@ -241,8 +245,8 @@ async def test_sessions_that_wait_are_bounded_and_those_lost_are_counted(
     async with Away():
         record(recorder, 1)  # the sessions' own table is there
         for number in range(25):
-            recorder.put_session(session(str(number)))
-            recorder.put_session(session(str(number), messages_in=1))
+            put(recorder, session(str(number)))
+            put(recorder, session(str(number), messages_in=1))
         assert not await recorder.flush()
     assert await recorder.flush()
     assert await Session.objects.filter(messages_in=1).acount() == 20
@@ -260,7 +264,7 @@ async def test_a_commit_without_an_answer_is_repeated_and_changes_nothing(
         raise OperationalError("server closed the connection unexpectedly")
 
     record(recorder, 20)
-    recorder.put_session(session())
+    put(recorder, session())
     recorder.count(ECHO, refused=20)
     with monkeypatch.context() as patched:
         patched.setattr(recorders, "write_all_but_refused", answer_is_lost)
@@ -299,9 +303,9 @@ async def test_a_newer_row_of_a_session_wins_over_one_that_could_not_be_written(
 ) -> None:
     async with Away():
         record(recorder, 1)
-        recorder.put_session(session(messages_in=1))
+        put(recorder, session(messages_in=1))
         assert not await recorder.flush()
-        recorder.put_session(session(messages_in=2))
+        put(recorder, session(messages_in=2))
         assert not await recorder.flush()
     assert await recorder.flush()
     assert (await Session.objects.aget()).messages_in == 2
@@ -383,7 +387,7 @@ async def test_recording_can_be_off_and_then_keeps_nothing_in_memory_either(
     settings.WEBSOCKETS = {"RECORDING": "off"}
     recorder = make_recorder()
     record(recorder, 10)
-    recorder.put_session(session())
+    put(recorder, session())
     recorder.count(ECHO, refused=10)
     assert not recorder._buffer
     assert not recorder._sessions
@@ -454,7 +458,7 @@ def test_what_is_left_at_exit_is_written_from_the_main_thread(transactional_db: 
     def work(recorder: Recorder) -> None:
         record(recorder, 2 * BATCH_ROWS)
         recorder.add_own(EventKind.REFUSED, cause="no such cause")
-        recorder.put_session(session())
+        put(recorder, session())
         recorder.count(ECHO, refused=2)
 
     recorder = left_behind(work)

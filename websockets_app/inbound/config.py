@@ -58,7 +58,7 @@ class EndpointConfig:
         """What tells one limit of the rate from another."""
         return self.messages_per_second, self.message_burst, self.rate_scope
 
-    @property
+    @cached_property
     def needs_user(self) -> bool:
         """Whether somebody must be logged in."""
         return bool(self.access != Access.PUBLIC or self.permission or self.groups)

@@ -107,7 +107,7 @@ class Serving:
         """Write the rows of open sessions again: somebody closed them as `node_lost`."""
         for session in self._sessions():
             session.record.event(EventKind.OPEN, detail="the node was declared lost, and lives")
-            self.node.recorder.put_session(session.row())
+            self.node.recorder.put_session(session.id, session.row)
 
     def _sessions(self) -> list[InboundSession]:
         return [peer for peer in self.node.peers if isinstance(peer, InboundSession)]

@@ -133,7 +133,7 @@ class InboundSession(Receiving, Writing):
         self.bucket = self._rates.bucket(self.config, self._visitor)
         self._node.peers.add(self)
         self.record.opened(self._came.path)
-        self._node.recorder.put_session(self.row())
+        self._node.recorder.put_session(self.id, self.row)
         await self._node.recorder.settle()
         return True
 
@@ -171,7 +171,7 @@ class InboundSession(Receiving, Writing):
         try:
             if self._opened_at:
                 await self._dispatcher.close(ending.code, ending.reason)
-                self._node.recorder.put_session(self.row())
+                self._node.recorder.put_session(self.id, self.row)
                 await self._node.recorder.settle()
         finally:
             self._stop_reading_ahead()
@@ -212,6 +212,9 @@ class InboundSession(Receiving, Writing):
 
     def overdue(self, now: float) -> Excess | None:
         """Return the limit of time that the session has hit; to be asked now and then."""
+        if not self._senders and self.config.idle_timeout <= 0:  # thousands are asked each second
+            self._congestion = self._silence = None
+            return None
         return self._unread(now) or self._idle(now)
 
     def _unread(self, now: float) -> Excess | None:
@@ -245,7 +248,7 @@ class InboundSession(Receiving, Writing):
             if self._opened_at:
                 told = f"{reason}; messages dropped that waited: {dropped}" if dropped else reason
                 self.record.closed(code, cause, told)
-                self._node.recorder.put_session(self.row())
+                self._node.recorder.put_session(self.id, self.row)
             if sent is None:  # nothing is to be told
                 self.let_go()
         return self.ending

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -25,6 +26,8 @@ BATCH_ROWS: Final = 500
 """So many events don't wait for the clock."""
 MOST_ROWS: Final = 2000
 """So many are written together where more wait: the database works while others are made."""
+MOST_SESSIONS: Final = 250
+"""So many sessions' rows, which are large, and made in the event loop."""
 BATCH_SECONDS: Final = 0.25
 RETRY_SECONDS: Final = 1.0
 COLLECT_SECONDS: Final = 5.0
@@ -48,7 +51,7 @@ class Recorder:
         self._refused = 0
         self.redact = redactor(app_settings.REDACTED_NAMES)
         """Hides the secrets in a payload's text."""
-        self._sessions: dict[str, SessionRow] = {}
+        self._sessions: dict[str, Callable[[], SessionRow]] = {}
         self._thread = DatabaseThread("events")
         self._due = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -85,14 +88,14 @@ class Recorder:
         if subject.descriptor is not None and self._mode != "off":
             self.minutes.add(subject.direction, subject.descriptor, time.time(), **counts)
 
-    def put_session(self, row: SessionRow) -> None:
-        """Take a session's whole row, to be written over what is there."""
+    def put_session(self, key: str, row: Callable[[], SessionRow]) -> None:
+        """Take note that a session has changed; `row` makes its row when it is written."""
         if self._mode == "off":
             return
-        if len(self._sessions) >= self._bound and row["id"] not in self._sessions:
+        if len(self._sessions) >= self._bound and key not in self._sessions:
             del self._sessions[next(iter(self._sessions))]
             self._buffer.lost += 1
-        self._sessions[row["id"]] = row
+        self._sessions[key] = row
 
     async def run(self) -> None:
         """Write batches until cancelled."""
@@ -156,11 +159,11 @@ class Recorder:
 
     def _take(self) -> Batch:
         self._due.clear()
-        sessions = list(islice(self._sessions, MOST_ROWS))
+        sessions = list(islice(self._sessions, MOST_SESSIONS))
         return Batch(
             node_id=self.node_id,
             facts=self._buffer.take(MOST_ROWS),
-            sessions={key: self._sessions.pop(key) for key in sessions},
+            sessions={key: self._sessions.pop(key)() for key in sessions},
             minutes=self.minutes.take(),
         )
 
@@ -174,7 +177,10 @@ class Recorder:
 
     def _put_back(self, batch: Batch) -> None:
         self._buffer.put_back(batch.facts)
-        self._sessions = batch.sessions | self._sessions
+        again: dict[str, Callable[[], SessionRow]] = {
+            key: partial(dict, row) for key, row in batch.sessions.items()
+        }
+        self._sessions = again | self._sessions
         self.minutes.put_back(batch.minutes)
 
     def _collect_now_and_then(self) -> None:
@@ -183,5 +189,5 @@ class Recorder:
         self._collected_at = time.monotonic()
         for record in self.live:
             if record.collect() and record.row is not None:
-                self.put_session(record.row())
+                self.put_session(record.peer, record.row)
         self.minutes.forget_before(time.time())
