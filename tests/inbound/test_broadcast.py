@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, cast
 
 import pytest
 from channels.layers import get_channel_layer
 from channels_redis.core import RedisChannelLayer
 from pytest_django import Settings
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import SENT_BY, Connection
@@ -150,3 +152,14 @@ async def test_a_middleware_around_send_may_time_out_and_harms_its_own_session_a
     for connection in (speaker, guarded):
         connection.leave()
         await connection.ended()
+
+
+def test_a_send_is_known_for_a_servers_only_where_it_is() -> None:
+    async def send(event: dict[str, Any]) -> None:
+        """Send as a site's own code does."""
+
+    uvicorn = WebSocketsSansIOProtocol.send
+    assert server.is_its_own(uvicorn)  # type: ignore[arg-type]
+    assert server.is_its_own(partial(uvicorn, None))  # type: ignore[arg-type]
+    for other in (send, partial(send), [].append):
+        assert not server.is_its_own(other)  # type: ignore[arg-type]

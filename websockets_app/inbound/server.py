@@ -108,7 +108,8 @@ def is_its_own(send: Send) -> bool:
     A middleware of the site's may have put another in its place, which may ask for anything.
     """
     function = send.func if isinstance(send, partial) else send
-    return getattr(function, "__module__", "").partition(".")[0] in _SEND_WITHOUT_A_TASK
+    module = getattr(function, "__module__", None) or ""  # None of Granian's, say
+    return module.partition(".")[0] in _SEND_WITHOUT_A_TASK
 
 
 async def accept(send: Send, subprotocol: str | None) -> bool:
