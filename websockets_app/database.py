@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CUT_SECONDS: Final = 1.0
+"""What fails later than that failed for another reason than a connection that had been cut."""
 
 
 class DatabaseThread:
@@ -79,7 +80,7 @@ class _Job(NamedTuple):
 def again_where_cut(work: Callable[[], T]) -> T:
     """Do `work`, and once more where it fails because this thread's connection had been cut.
 
-    That is told at once. What took longer failed for another reason, and would take as long again.
+    That is told at once. What took longer would take as long again.
     """
     began = time.monotonic()
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
 from asgiref.sync import sync_to_async
-from django.db import connections
+from django.contrib.admin import site
+from django.db import connection, connections
+from django.db.models import QuerySet
 from django.test import Client as Browser
 from django.utils import timezone
 from pytest_django import Settings
@@ -17,6 +19,7 @@ from tests.admin.pages import aact, act, log_in_operator, recorded, told, url
 from tests.inbound.driver import Connection
 from tests.infrastructure.layers import use_layer
 from tests.infrastructure.waiting import aeventually
+from websockets_app.admin.session import SessionAdmin
 from websockets_app.inbound.serving import get_serving, stop_serving
 from websockets_app.models import Endpoint, Event, Node, Session
 
@@ -165,3 +168,13 @@ def test_a_closed_session_has_no_buttons(
 ) -> None:
     session = make_session(close_cause="peer", close_code=1000)
     assert "button" not in steers(admin_client, session)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="how SQLite tells its plans")
+@pytest.mark.django_db
+def test_the_events_of_a_session_are_read_in_the_order_of_an_index() -> None:
+    page = SessionAdmin(Session, site)
+    events = cast("QuerySet[Event]", page.events_of(Session(pk="s", node_id="node")))
+    plan = events.explain()
+    assert "USING INDEX" in plan
+    assert "TEMP B-TREE" not in plan

@@ -18,6 +18,7 @@ from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.waiting import aeventually
+from websockets_app.core.states import CloseCause
 from websockets_app.inbound import limits, neighbours, server
 from websockets_app.inbound.rates import Account
 from websockets_app.inbound.seats import NOBODY
@@ -276,6 +277,29 @@ async def test_messages_in_either_direction_keep_a_session_from_being_idle(
     assert limit.cause == "idle"
     connection.leave()
     await connection.ended()
+
+
+async def test_a_session_that_ends_while_others_are_looked_after_is_ended_once(
+    serve_echo: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "LOOK_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "LOOK_SECONDS", 3600.0)
+    serving = await serve_echo(idle_timeout=1e-9)
+    connections = [await entered(visitor()) for _ in range(2)]
+    await serving.limits._look_after()  # from now on they are idle
+    looking = asyncio.create_task(serving.limits._look_after())
+    last = [*serving.node.peers][-1]
+    await asyncio.sleep(0)
+    await last.aclose(1000, "bye", CloseCause.HANDLER)
+    await looking
+    for connection in connections:
+        await connection.ended()
+        codes = [event["code"] for event in drained(connection) if "code" in event]
+        assert codes in ([1000], [4408])
+
+
+def drained(connection: Connection) -> list[dict[str, Any]]:
+    return [connection.sent.get_nowait() for _ in range(connection.sent.qsize())]
 
 
 class SlowReader(Connection):

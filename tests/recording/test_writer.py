@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from websockets_app.core.states import EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.models.minute import COUNTERS
 from websockets_app.recording.facts import Fact, SessionRow, moment, storable
-from websockets_app.recording.insertion import Insertion
+from websockets_app.recording.insertion import Insertion, Row
 from websockets_app.recording.minutes import MinuteKey
 from websockets_app.recording.tables import EVENTS, event_rows
 from websockets_app.recording.writer import Batch, write, write_all_but_refused
@@ -212,3 +213,22 @@ def test_a_database_that_takes_few_values_at_once_gets_shorter_statements(
     insertion.upsert(event_rows("node", map(fact, range(20))))
     assert insertion._rows_a_statement == 3
     assert Event.objects.count() == 20
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL knows COPY")
+def test_events_are_copied_and_only_those_that_are_there_already_inserted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inserted: list[int] = []
+    upsert = EVENTS.upsert
+
+    def insert(rows: Sequence[Row]) -> None:
+        inserted.append(len(rows))
+        upsert(rows)
+
+    monkeypatch.setitem(vars(EVENTS), "upsert", insert)
+    write(batch(fact(1), fact(2)))
+    assert inserted == []
+    write(batch(fact(2), fact(3)))
+    assert inserted == [2]
+    assert Event.objects.count() == 3
