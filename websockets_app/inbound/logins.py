@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user,
+    get_user_model,
+    load_backend,
+)
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends import cache, cached_db, db
 from django.contrib.sessions.backends.base import SessionBase
@@ -21,6 +29,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from .portions import Turns, portions
+from .prepared import is_plain, prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +75,13 @@ def load_user(key: str) -> Known:
     """Return whose session has `key`; nobody, where it has none. Sync: reads the store."""
     if not apps.is_installed("django.contrib.sessions"):
         return Known(AnonymousUser(), None)
-    stored = _store()(key).load()
-    request = HttpRequest()
-    request.session = _HandshakeSession(stored)  # type: ignore[assignment]
+    stored = _load(key)
+    login = _login(key, stored)
     try:
-        user = get_user(request)
+        user = _user_of(stored, login) if login else AnonymousUser()
     except ImproperlyConfigured:
         user = AnonymousUser()
-    return Known(user, _login(key, stored) if user.is_authenticated else None)
+    return Known(user, login if user.is_authenticated else None)
 
 
 def with_login(user: Any, session: object, key: str | None) -> Known:
@@ -89,6 +97,39 @@ def with_login(user: Any, session: object, key: str | None) -> Known:
     else:
         login = _login(key, _store()(key).load()) if key else None
     return Known(user, login if login and login.user_id == _id_of(user) else None)
+
+
+def _load(key: str) -> dict[str, Any]:
+    """Return what is stored of the session, as its store's `load()` does."""
+    store = _store()
+    if store is not db.SessionStore or not is_plain(store.get_model_class()):
+        return dict(store(key).load())
+    query = prepared(store.get_model_class(), "session_key", "expire_date__gt")
+    row = query.get(key, timezone.now())
+    return dict(store().decode(row.session_data)) if row else {}
+
+
+def _user_of(stored: Mapping[str, Any], login: Login) -> Any:
+    """Return the user whose session it is, as `contrib.auth.get_user()` does."""
+    backend = _model_backend(stored)
+    if backend is None:
+        request = HttpRequest()
+        request.session = _HandshakeSession(stored)  # type: ignore[assignment]
+        return get_user(request)
+    model = get_user_model()
+    user = prepared(model, "pk").get(model._meta.pk.to_python(stored[SESSION_KEY]))
+    known = user and backend.user_can_authenticate(user) and is_verified(login, user)
+    return user if known else AnonymousUser()
+
+
+def _model_backend(stored: Mapping[str, Any]) -> ModelBackend | None:
+    """Return the backend that the user logged in by, where all it does is to read their row."""
+    path = stored.get(BACKEND_SESSION_KEY) or ""
+    if path not in settings.AUTHENTICATION_BACKENDS or not is_plain(get_user_model()):
+        return None
+    backend = load_backend(path)
+    only_reads = getattr(type(backend), "get_user", None) is ModelBackend.get_user
+    return cast(ModelBackend, backend) if only_reads else None
 
 
 def is_verified(login: Login, user: Any) -> bool:
