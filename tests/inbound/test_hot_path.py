@@ -108,7 +108,7 @@ async def test_a_message_to_an_async_handler_costs_no_query_no_hop_no_task(
     await serve(echo={"handler": reference, **fields})
     cost = await cost_of_messages(Connection("echo"))
     assert (cost.queries, cost.hops, cost.tasks) == (0, 0, 0)
-    calls = {"counters": 12, "rows": 22, "payloads": 26}[recorded] + bool(rate) + TURNS
+    calls = {"counters": 12, "rows": 18, "payloads": 22}[recorded] + bool(rate) + TURNS
     assert cost.calls / MESSAGES <= calls, f"{cost.calls / MESSAGES} Python calls a message"
 
 

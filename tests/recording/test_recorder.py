@@ -20,7 +20,7 @@ from websockets_app.core.states import CloseCause, EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.recording import recorder as recorders
 from websockets_app.recording.facts import SessionRow, moment
-from websockets_app.recording.recorder import BATCH_ROWS, MOST_ROWS, Recorder
+from websockets_app.recording.recorder import BATCH_ROWS, Recorder
 from websockets_app.recording.writer import Batch, write_all_but_refused
 
 
@@ -69,6 +69,22 @@ async def test_many_rows_do_not_wait_for_the_clock(
     assert await written() == BATCH_ROWS
 
 
+@pytest.mark.parametrize("bound", [20, 21])
+async def test_a_small_buffer_is_emptied_before_it_is_full(
+    settings: Settings, make_recorder: MakeRecorder, monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    settings.WEBSOCKETS = {"EVENT_BUFFER": bound}
+    monkeypatch.setattr(recorders, "BATCH_SECONDS", 3600.0)
+    recorder = make_recorder()
+    task = asyncio.create_task(recorder.run())
+    await asyncio.sleep(0)
+    record(recorder, 10)
+    await aeventually(written)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await written() == 10
+
+
 async def test_rows_are_written_in_batches_and_in_their_order(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,10 +95,10 @@ async def test_rows_are_written_in_batches_and_in_their_order(
         return write_all_but_refused(batch)
 
     monkeypatch.setattr(recorders, "write_all_but_refused", observed)
-    record(recorder, 2 * MOST_ROWS + 10)
+    record(recorder, 2 * BATCH_ROWS + 10)
     assert await recorder.flush()
-    assert sizes == [MOST_ROWS, MOST_ROWS, 10]
-    assert await details() == [str(number) for number in range(2 * MOST_ROWS + 10)]
+    assert sizes == [BATCH_ROWS, BATCH_ROWS, 10]
+    assert await details() == [str(number) for number in range(2 * BATCH_ROWS + 10)]
 
 
 async def test_what_comes_while_a_batch_is_written_waits_for_a_batch_of_its_own(

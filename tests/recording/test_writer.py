@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from websockets_app.core.states import EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.models.minute import COUNTERS
 from websockets_app.recording.facts import Fact, SessionRow, moment, storable
-from websockets_app.recording.insertion import Insertion, Row
+from websockets_app.recording.insertion import ROWS_A_STATEMENT, Insertion, Row
 from websockets_app.recording.minutes import MinuteKey
 from websockets_app.recording.tables import EVENTS, event_rows
 from websockets_app.recording.writer import Batch, write, write_all_but_refused
@@ -153,6 +153,32 @@ def test_of_a_batch_that_is_refused_nothing_stays_behind() -> None:
     with pytest.raises(IntegrityError):
         write(batch(fact(1), fact(2, kind="no such kind"), sessions=[session()]))
     assert everything() == [[], [], []]
+
+
+def test_rows_that_are_there_already_are_left_and_those_that_are_not_refused_with_them() -> None:
+    EVENTS.upsert(event_rows("node", [fact(1, detail="first")]))
+    again = fact(1, detail="second")
+    EVENTS.upsert(event_rows("node", [again, fact(2)]))
+    with pytest.raises(IntegrityError), transaction.atomic():
+        EVENTS.upsert(event_rows("node", [again, fact(3), fact(4, kind="no such kind")]))
+    found = Event.objects.order_by("seq").values_list("seq", "detail")
+    assert list(found) == [(1, "first"), (2, "")]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite keeps such a journal")
+def test_sqlite_need_not_copy_the_pages_that_events_change_to_undo_a_statement() -> None:
+    programs: list[list[tuple[Any, ...]]] = []
+
+    def explain(execute: object, sql: str, params: Any, many: bool, context: object) -> None:
+        found = connection.connection.execute("EXPLAIN " + sql.replace("%s", "?"), params[0])
+        programs.append(found.fetchall())
+
+    with connection.execute_wrapper(explain):
+        EVENTS.upsert(event_rows("node", map(fact, range(ROWS_A_STATEMENT))))
+    [program] = programs
+    fail = 3  # how `Halt` ends a statement: 2 would be "abort", which undoes it
+    halts = {how for _, operation, failed, how, *_ in program if "Halt" in operation and failed}
+    assert halts == {fail}
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\0\ud800grüße"])

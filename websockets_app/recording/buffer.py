@@ -27,11 +27,15 @@ class FactBuffer:
     def __len__(self) -> int:
         return len(self._facts)
 
-    def append(self, fact: Fact) -> None:
-        self._facts.append(fact)
+    def append(self, fact: Fact) -> int:
+        """Take a fact; return how many there are now."""
+        facts = self._facts
+        facts.append(fact)
         self._text += len(fact.detail) + len(fact.payload)
-        if len(self._facts) > self._bound or self._text > self._text_bound:
+        count = len(facts)
+        if count > self._bound or self._text > self._text_bound:
             self._make_room()
+        return count
 
     def take(self, most: int) -> list[Fact]:
         """Take the `most` oldest facts out."""

@@ -6,10 +6,9 @@ what the database does. Here the values are those that a driver takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from math import modf
 from typing import Any, Final
 
 from django.db import connections, models, router
@@ -26,7 +25,7 @@ neither is dear with so many rows at once, executed again and again."""
 
 
 class Insertion:
-    """Writes rows of one table, each over the one that it repeats."""
+    """Writes rows of one table, in a transaction: what is there already is updated, or left."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class Insertion:
         columns: Sequence[str],
         *,
         unique: Sequence[str],
-        updated: Sequence[str],
+        updated: Sequence[str] = (),
     ) -> None:
         self.columns = columns
         self._model = model
@@ -47,7 +46,7 @@ class Insertion:
         return connections[router.db_for_write(self._model)]
 
     def upsert(self, rows: Sequence[Row]) -> None:
-        """Write `rows`, updating those that are there already."""
+        """Write `rows`, and update those that are there already, or leave them."""
         at_once = self._rows_a_statement
         whole = len(rows) - len(rows) % at_once
         with self.connection.cursor() as cursor:
@@ -80,7 +79,15 @@ class Insertion:
         row = f"({', '.join(['%s'] * len(self.columns))})"
         values = ", ".join([row] * rows)
         # All of it are names of the model's.
-        return f"INSERT INTO {self._into} VALUES {values} {self._on_conflict}"  # noqa: S608
+        return f"{self._insert} INTO {self._into} VALUES {values} {self._on_conflict}"
+
+    @cached_property
+    def _insert(self) -> str:
+        """The verb: a statement that fails undoes nothing, since the transaction undoes it all.
+
+        SQLite would copy each page that a statement changes into a file, to undo it alone.
+        """
+        return "INSERT OR FAIL" if self.connection.vendor == "sqlite" else "INSERT"
 
     @cached_property
     def _rows_a_statement(self) -> int:
@@ -90,17 +97,25 @@ class Insertion:
     @cached_property
     def _into(self) -> str:
         quote = self.connection.ops.quote_name
-        columns = ", ".join(quote(self._field(name).column) for name in self.columns)
+        columns = ", ".join(map(quote, self._column_names(self.columns)))
         return f"{quote(self._model._meta.db_table)} ({columns})"
 
     @cached_property
     def _on_conflict(self) -> str:
+        unique = self._column_names(self._unique)
+        if not self._updated and self.connection.features.supports_update_conflicts_with_target:
+            # Django's way to ignore a conflict has SQLite ignore rows that break any constraint.
+            quoted = map(self.connection.ops.quote_name, unique)
+            return f"ON CONFLICT ({', '.join(quoted)}) DO NOTHING"
         return self.connection.ops.on_conflict_suffix_sql(
             [self._field(name) for name in self.columns],
             OnConflict.UPDATE,
-            [self._field(name).column for name in self._updated],
-            [self._field(name).column for name in self._unique],
+            self._column_names(self._updated or self._unique),
+            unique,
         )
+
+    def _column_names(self, names: Iterable[str]) -> list[str]:
+        return [self._field(name).column for name in names]
 
     def _field(self, name: str) -> Any:
         return self._model._meta.get_field(name)
@@ -114,19 +129,23 @@ def clock(connection: BaseDatabaseWrapper) -> Callable[[float], Any]:
     as_value: Callable[[Any], Any] = connection.ops.adapt_datetimefield_value
     if connection.vendor != "sqlite":
         return lambda at: as_value(moment(at))
-    seconds: dict[float, str] = {}
+    seconds: dict[int, str] = {}
 
     def as_text(at: float) -> str:
-        fraction, second = modf(at)
-        micros = round(fraction * 1e6)
-        if not 0 < micros < 1_000_000:  # no fraction is written, or the next second
-            return str(as_value(moment(at)))
+        second, micros = divmod(round(at * 1e6), 1_000_000)
         text = seconds.get(second)
         if text is None:
             text = seconds[second] = as_value(moment(second))
-        return f"{text}.{micros:06}"
+        return f"{text}.{micros:06}" if micros else text  # as Django writes it
 
     return as_text
+
+
+def flags(connection: BaseDatabaseWrapper) -> Mapping[bool | None, Any]:
+    """Return what the driver takes as a truth value: SQLite's takes its time for a `bool`."""
+    if connection.vendor == "sqlite":
+        return {None: None, False: 0, True: 1}
+    return {None: None, False: False, True: True}
 
 
 def _flat(rows: Iterable[Row]) -> list[Any]:

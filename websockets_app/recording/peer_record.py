@@ -126,12 +126,11 @@ class PeerRecord:
             payload = self._shown(raw[:PAYLOAD_LIMIT], binary=isinstance(message, bytes))
         self._seq += 1
         direction, endpoint_id, client_id, name = self.subject
-        self._recorder.add(
-            Fact(  # by position: with names it takes twice as long
-                _MESSAGE, time.time(), self._seq, self.peer, direction,
-                endpoint_id, client_id, name, None, "", "", outgoing, size, sha256, payload,
-            )
+        columns = (
+            _MESSAGE, time.time(), self._seq, self.peer, direction, endpoint_id, client_id, name,
+            None, "", "", outgoing, size, sha256, payload, None,
         )  # fmt: skip
+        self._recorder.add(tuple.__new__(Fact, columns))  # as `Fact()` does, in half the time
 
     def _shown(self, kept: bytes, *, binary: bool) -> str:
         if binary:

@@ -22,10 +22,12 @@ from .writer import Batch, write_all_but_refused
 
 logger = logging.getLogger(__name__)
 
-BATCH_ROWS: Final = 500
-"""So many events don't wait for the clock."""
-MOST_ROWS: Final = 2000
-"""So many are written together where more wait: the database works while others are made."""
+BATCH_ROWS: Final = 2000
+"""So many events don't wait for the clock, and no more are written together.
+
+Events of one peer stand together in an index: the more of them a batch has, the fewer of its pages
+are written for each.
+"""
 MOST_SESSIONS: Final = 250
 """So many sessions' rows, which are large, and made in the event loop."""
 BATCH_SECONDS: Final = 0.25
@@ -48,6 +50,9 @@ class Recorder:
         self._mode: str = app_settings.RECORDING
         self._bound: int = app_settings.EVENT_BUFFER
         self._buffer = FactBuffer(self._bound)
+        self._enough = min(
+            BATCH_ROWS, self._bound // 2
+        )  # a small buffer is emptied before it is full
         self._refused = 0
         self.redact = redactor(app_settings.REDACTED_NAMES)
         """Hides the secrets in a payload's text."""
@@ -73,8 +78,7 @@ class Recorder:
         """Take a fact; nothing waits."""
         if self._mode == "off":
             return
-        self._buffer.append(fact)
-        if len(self._buffer) >= BATCH_ROWS:
+        if self._buffer.append(fact) >= self._enough:
             self._due.set()
 
     def add_own(self, kind: EventKind, subject: Subject | None = None, **columns: object) -> None:
@@ -162,7 +166,7 @@ class Recorder:
         sessions = list(islice(self._sessions, MOST_SESSIONS))
         return Batch(
             node_id=self.node_id,
-            facts=self._buffer.take(MOST_ROWS),
+            facts=self._buffer.take(BATCH_ROWS),
             sessions={key: self._sessions.pop(key)() for key in sessions},
             minutes=self.minutes.take(),
         )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from ..models import Event, Session
 from .facts import Fact, SessionRow, storable
-from .insertion import Insertion, Row, clock
+from .insertion import Insertion, Row, clock, flags
 
 _SESSION_UPDATES: Final = (
     "closed_at",
@@ -23,12 +23,7 @@ _SESSION_UPDATES: Final = (
     "bytes_out",
 )
 
-EVENTS: Final = Insertion(
-    Event,
-    (*Fact._fields, "node"),
-    unique=("peer", "node", "seq"),
-    updated=("seq",),  # something, or SQLite would ignore a row that breaks any constraint, too
-)
+EVENTS: Final = Insertion(Event, (*Fact._fields, "node"), unique=("peer", "node", "seq"))
 SESSIONS: Final = Insertion(
     Session,
     tuple(field.attname for field in Session._meta.concrete_fields),
@@ -39,8 +34,9 @@ SESSIONS: Final = Insertion(
 
 def event_rows(node_id: str, facts: Iterable[Fact]) -> list[Row]:
     """Return the rows of `facts`, for `EVENTS`."""
-    as_time = clock(EVENTS.connection)
-    return [_event_row(fact, as_time, node_id) for fact in facts]
+    connection = EVENTS.connection
+    as_time, as_flag = clock(connection), flags(connection)
+    return [_event_row(fact, as_time, as_flag, node_id) for fact in facts]
 
 
 def session_rows(rows: Iterable[SessionRow]) -> list[Row]:
@@ -62,14 +58,16 @@ def _session_values(as_time: Callable[[Any], Any]) -> dict[str, Callable[[Any], 
     }
 
 
-def _event_row(fact: Fact, as_time: Callable[[float], Any], node_id: str) -> Row:
-    """Return a row of plain values: drivers are slow with members of enumerations and bools."""
+def _event_row(
+    fact: Fact, as_time: Callable[[float], Any], as_flag: Mapping[bool | None, Any], node_id: str
+) -> Row:
+    """Return a row of plain values: drivers are slow with members of enumerations."""
     (
         kind, at, seq, peer, direction, endpoint_id, client_id, name, code, cause, detail,
         outgoing, size, sha256, payload, lost,
     ) = fact  # fmt: skip
     return (
         str(kind), as_time(at), seq, peer, direction, endpoint_id, client_id, storable(name),
-        code if code is None else int(code), str(cause), storable(detail), outgoing, size,
-        sha256, storable(payload), lost, node_id,
+        code and int(code), cause and str(cause), detail and storable(detail), as_flag[outgoing],
+        size, sha256, payload and storable(payload), lost, node_id,
     )  # fmt: skip
