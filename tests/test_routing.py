@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.routing import ProtocolTypeRouter
 
 from tests.infrastructure.site import REPOSITORY
 from tests.infrastructure.waiting import SCALE
@@ -32,7 +32,7 @@ def test_http_stays_with_the_site_and_every_websocket_comes_to_the_endpoints() -
     application = with_websockets(http)
     assert isinstance(application, ProtocolTypeRouter)
     assert application.application_mapping["http"] is http
-    assert isinstance(application.application_mapping["websocket"], URLRouter)
+    assert application.application_mapping["websocket"] is serve_endpoint
 
 
 def test_whatever_the_patterns_before_it_left_over_is_the_endpoints() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.routing import ProtocolTypeRouter
 from django.urls import re_path
 
 Application = Callable[..., Awaitable[None]]
@@ -40,7 +40,7 @@ def with_websockets(http_application: Application) -> ProtocolTypeRouter:
     return ProtocolTypeRouter(
         {
             "http": http_application,
-            "websocket": URLRouter(websocket_urlpatterns),
+            "websocket": serve_endpoint,  # a URLRouter would keep a scope of its own for each
             "lifespan": serve_lifespan,
         }
     )
