@@ -61,6 +61,12 @@ def log_in(backend: str = MODEL_BACKEND, **fields: Any) -> tuple[User, str]:
     return user, session.session_key
 
 
+def change(key: str, name: str, value: object) -> None:
+    session = import_module(site.SESSION_ENGINE).SessionStore(key)
+    session[name] = value
+    session.save()
+
+
 def of_django(key: str) -> Any:
     """Return whom a view would see, with a session of its own."""
     request = HttpRequest()
@@ -153,6 +159,30 @@ def test_a_session_of_a_backend_that_the_site_has_no_more_is_nobodys(settings: S
     settings.AUTHENTICATION_BACKENDS = [ALLOWS_ALL]
 
     assert not logins.load_user(key).user.is_authenticated
+
+
+@pytest.mark.parametrize("of_session", ["", None])
+@pytest.mark.django_db
+def test_a_session_without_a_hash_is_nobodys_whatever_the_users(
+    of_session: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, key = log_in()
+    assert logins.load_user(key).user == user
+    change(key, "_auth_user_hash", of_session)
+    monkeypatch.setattr(User, "get_session_auth_hash", lambda user: "")
+
+    assert not logins.load_user(key).user.is_authenticated
+    assert not of_django(key).is_authenticated
+
+
+@pytest.mark.django_db
+def test_a_key_that_no_user_can_have_is_nobodys() -> None:
+    user, key = log_in()
+    assert logins.load_user(key).user == user
+    change(key, "_auth_user_id", "9" * 30)
+
+    assert not logins.load_user(key).user.is_authenticated
+    assert not of_django(key).is_authenticated
 
 
 @pytest.mark.parametrize("key", ["", "short", "x" * 32, "x" * 500, "'; --"])

@@ -136,6 +136,8 @@ def is_verified(login: Login, user: Any) -> bool:
     """Tell as Django does whether the user still has the password that they logged in with."""
     if not hasattr(user, "get_session_auth_hash"):
         return True
+    if not login.auth_hash:
+        return False
     if constant_time_compare(login.auth_hash, user.get_session_auth_hash()):
         return True
     fallbacks = getattr(user, "get_session_auth_fallback_hash", tuple)

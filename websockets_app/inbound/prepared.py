@@ -9,7 +9,8 @@ import threading
 from functools import cache
 from typing import Any, Final
 
-from django.db import connections, models, router
+from django.core.exceptions import EmptyResultSet
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.query import QuerySet
 
@@ -37,12 +38,16 @@ class PreparedQuery(threading.local):
 
     def get(self, *values: Any) -> Any:
         """Return the row for which the lookups' `values` hold, or None. One query."""
-        connection = connections[router.db_for_read(self._model)]
-        compiled = self._compiled.get(connection.alias)
-        if compiled is None or compiled.connection is not connection:
-            query = dict(zip(self._lookups, values, strict=True))
-            compiled = self._compiled[connection.alias] = _Compiled(self._model, query, connection)
-        return compiled.get(values)
+        query = dict(zip(self._lookups, values, strict=True))
+        connection = connections[self._model._default_manager.db]  # as a router says now
+        try:
+            compiled = self._compiled.get(connection.alias)
+            if compiled is None or compiled.connection is not connection:
+                compiled = _Compiled(self._model, query, connection)
+                self._compiled[connection.alias] = compiled
+            return compiled.get(query)
+        except (EmptyResultSet, OverflowError):  # beyond what the column can hold
+            return None
 
 
 class _Compiled:
@@ -51,28 +56,37 @@ class _Compiled:
     def __init__(
         self, model: type[models.Model], query: dict[str, Any], connection: BaseDatabaseWrapper
     ) -> None:
-        rows = model._default_manager.using(connection.alias)
-        for lookup in query.items():  # one by one: the parameters are in this order
-            rows = rows.filter(lookup)
         self.connection: Final = connection
         self._model: Final = model
-        self._compiler: Any = rows.query.get_compiler(connection=connection)
-        self._sql, _ = self._compiler.as_sql()
-        self._names = [column.target.attname for column, *_ in self._compiler.select]
         self._fields = [_field(model, name) for name in query]
+        rows = self._rows()
+        for lookup in query.items():  # one by one: the parameters are in this order
+            rows = rows.filter(lookup)
+        self._compiler: Any = rows.query.get_compiler(connection=connection)
+        self._sql, parameters = self._compiler.as_sql()
+        self._names = [column.target.attname for column, *_ in self._compiler.select]
+        self._is_prepared = list(parameters) == self._parameters(query)
 
-    def get(self, values: tuple[Any, ...]) -> Any:
-        parameters = [
-            field.get_db_prep_value(value, self.connection)
-            for field, value in zip(self._fields, values, strict=True)
-        ]
+    def get(self, query: dict[str, Any]) -> Any:
+        if not self._is_prepared:  # a lookup or field of a site's own makes others of the values
+            return self._rows().filter(**query).first()
         with self.connection.cursor() as cursor:
-            cursor.execute(self._sql, parameters)
+            cursor.execute(self._sql, self._parameters(query))
             found = cursor.fetchone()
         if found is None:
             return None
         (row,) = self._compiler.results_iter([[found]])
         return self._model.from_db(self.connection.alias, self._names, row)
+
+    def _rows(self) -> QuerySet[Any]:
+        """Return all rows in no order: a model's own may have parameters, or join tables."""
+        return self._model._default_manager.using(self.connection.alias).order_by()
+
+    def _parameters(self, query: dict[str, Any]) -> list[Any]:
+        return [
+            field.get_db_prep_value(value, self.connection)
+            for field, value in zip(self._fields, query.values(), strict=True)
+        ]
 
 
 def _field(model: type[models.Model], lookup: str) -> Any:
