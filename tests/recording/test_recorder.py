@@ -20,7 +20,7 @@ from websockets_app.core.states import CloseCause, EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.recording import recorder as recorders
 from websockets_app.recording.facts import SessionRow, moment
-from websockets_app.recording.recorder import BATCH_ROWS, Recorder
+from websockets_app.recording.recorder import BATCH_ROWS, MOST_SESSIONS, Recorder
 from websockets_app.recording.writer import Batch, write_all_but_refused
 
 
@@ -99,6 +99,19 @@ async def test_rows_are_written_in_batches_and_in_their_order(
     assert await recorder.flush()
     assert sizes == [BATCH_ROWS, BATCH_ROWS, 10]
     assert await details() == [str(number) for number in range(2 * BATCH_ROWS + 10)]
+
+
+async def test_sessions_that_fill_batches_do_not_wait_for_the_clock_between_them(
+    recorder: Recorder,
+) -> None:
+    for number in range(4 * MOST_SESSIONS + 1):
+        put(recorder, session(f"s{number}"))
+    record(recorder, 1)
+
+    assert await recorder.flush(wholly=False)
+    assert await Session.objects.acount() == 4 * MOST_SESSIONS
+    assert await recorder.flush()
+    assert await Session.objects.acount() == 4 * MOST_SESSIONS + 1
 
 
 async def test_what_comes_while_a_batch_is_written_waits_for_a_batch_of_its_own(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
@@ -17,7 +17,7 @@ from websockets_app.core.states import EventKind
 from websockets_app.models import Event, Minute, Session
 from websockets_app.models.minute import COUNTERS
 from websockets_app.recording.facts import Fact, SessionRow, moment, storable
-from websockets_app.recording.insertion import ROWS_A_STATEMENT, Insertion, Row
+from websockets_app.recording.insertion import ROWS_A_STATEMENT, Insertion, Row, clock
 from websockets_app.recording.minutes import MinuteKey
 from websockets_app.recording.tables import EVENTS, event_rows
 from websockets_app.recording.writer import Batch, write, write_all_but_refused
@@ -258,3 +258,12 @@ def test_events_are_copied_and_only_those_that_are_there_already_inserted(
     write(batch(fact(2), fact(3)))
     assert inserted == [2]
     assert Event.objects.count() == 3
+
+
+@given(at=st.floats(0, 4e9))
+@example(at=1_794_050_668.9587185)
+@example(at=1_794_050_668.9999998)
+def test_a_time_is_to_the_microsecond_what_django_makes_of_it(at: float) -> None:
+    expected = connection.ops.adapt_datetimefield_value(moment(at))
+
+    assert clock(connection)(at) == expected

@@ -17,7 +17,7 @@ class FactBuffer:
     """Facts in their order. Past its bounds the oldest messages go first, and are counted."""
 
     def __init__(self, bound: int, text_bound: int = _TEXT_BOUND) -> None:
-        self._bound = max(bound, _LEAST)
+        self.bound: Final = max(bound, _LEAST)
         self._text_bound = text_bound
         self._facts: deque[Fact] = deque()
         self._text = 0
@@ -33,7 +33,7 @@ class FactBuffer:
         facts.append(fact)
         self._text += len(fact.detail) + len(fact.payload)
         count = len(facts)
-        if count > self._bound or self._text > self._text_bound:
+        if count > self.bound or self._text > self._text_bound:
             self._make_room()
         return count
 
@@ -60,7 +60,7 @@ class FactBuffer:
         self._drop_oldest(messages_only=False)
 
     def _drop_oldest(self, *, messages_only: bool) -> None:
-        rows_left, text_left = self._bound * 9 // 10, self._text_bound * 9 // 10
+        rows_left, text_left = self.bound * 9 // 10, self._text_bound * 9 // 10
         rows, kept = len(self._facts), deque[Fact]()
         for fact in self._facts:
             is_full = rows > rows_left or self._text > text_left

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from math import modf
 from typing import Any, Final
 
 from django.db import connections, models, router
@@ -85,9 +86,11 @@ class Insertion:
     def _insert(self) -> str:
         """The verb: a statement that fails undoes nothing, since the transaction undoes it all.
 
-        SQLite would copy each page that a statement changes into a file, to undo it alone.
+        SQLite would copy each page that a statement changes into a file, to undo it alone. Where
+        a conflict updates, it does so whatever the verb.
         """
-        return "INSERT OR FAIL" if self.connection.vendor == "sqlite" else "INSERT"
+        may_fail = self.connection.vendor == "sqlite" and not self._updated
+        return "INSERT OR FAIL" if may_fail else "INSERT"
 
     @cached_property
     def _rows_a_statement(self) -> int:
@@ -129,10 +132,13 @@ def clock(connection: BaseDatabaseWrapper) -> Callable[[float], Any]:
     as_value: Callable[[Any], Any] = connection.ops.adapt_datetimefield_value
     if connection.vendor != "sqlite":
         return lambda at: as_value(moment(at))
-    seconds: dict[int, str] = {}
+    seconds: dict[float, str] = {}
 
     def as_text(at: float) -> str:
-        second, micros = divmod(round(at * 1e6), 1_000_000)
+        fraction, second = modf(at)
+        micros = round(fraction * 1e6)  # not of `at * 1e6`, which is rounded already
+        if micros == 1_000_000:
+            second, micros = second + 1, 0
         text = seconds.get(second)
         if text is None:
             text = seconds[second] = as_value(moment(second))

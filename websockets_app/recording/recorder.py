@@ -50,9 +50,8 @@ class Recorder:
         self._mode: str = app_settings.RECORDING
         self._bound: int = app_settings.EVENT_BUFFER
         self._buffer = FactBuffer(self._bound)
-        self._enough = min(
-            BATCH_ROWS, self._bound // 2
-        )  # a small buffer is emptied before it is full
+        # A small buffer is emptied before it is full.
+        self._enough = min(BATCH_ROWS, self._buffer.bound // 2)
         self._refused = 0
         self.redact = redactor(app_settings.REDACTED_NAMES)
         """Hides the secrets in a payload's text."""
@@ -110,7 +109,7 @@ class Recorder:
             except TimeoutError:
                 pass  # nothing hurries: the batch is as old as it may become
             self._collect_now_and_then()
-            if not await self.flush(down_to=BATCH_ROWS):
+            if not await self.flush(wholly=False):
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def settle(self) -> None:
@@ -118,15 +117,15 @@ class Recorder:
         if self._mode == "inline":
             await self.flush()
 
-    async def flush(self, *, down_to: int = -1) -> bool:
-        """Write all that waits, or until fewer than `down_to` rows do; False where none can be."""
+    async def flush(self, *, wholly: bool = True) -> bool:
+        """Write all that waits, or until it fills no batch; False where nothing can be written."""
         async with self._writing:
             if not self._failing:  # while it is away, losses add up to one gap
                 self._tell_losses()
             while batch := self._take():
                 if not await self._write(batch):
                     return False
-                if max(len(self._buffer), len(self._sessions)) < down_to:
+                if not wholly and not self._fills_a_batch():
                     break  # what comes while a batch is written waits for a batch of its own
             return True
 
@@ -160,6 +159,9 @@ class Recorder:
             self._failing = False
             self._tell_losses()
         return True
+
+    def _fills_a_batch(self) -> bool:
+        return len(self._buffer) >= BATCH_ROWS or len(self._sessions) >= MOST_SESSIONS
 
     def _take(self) -> Batch:
         self._due.clear()
