@@ -6,10 +6,12 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from channels.routing import ProtocolTypeRouter
 
 from tests.infrastructure.site import REPOSITORY
 from tests.infrastructure.waiting import SCALE
+from websockets_app.inbound import consumers
 from websockets_app.routing import serve_endpoint, websocket_urlpatterns, with_websockets
 
 
@@ -25,14 +27,30 @@ def test_it_can_be_imported_before_django_is_set_up() -> None:
     )
 
 
-def test_http_stays_with_the_site_and_every_websocket_comes_to_the_endpoints() -> None:
+@pytest.mark.parametrize("path", ["/", "/websockets/v4/service/echo", "/☃/", "/app/x"])
+@pytest.mark.parametrize("root_path", ["", "/app"])
+async def test_http_stays_with_the_site_and_every_websocket_comes_to_the_endpoints(
+    path: str, root_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers differ in whether the path begins with what the site is mounted at."""
+    come: list[Any] = []
+
+    class Endpoints:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            come.append(scope)
+
+    monkeypatch.setattr(consumers, "EndpointConsumer", Endpoints)
+    scope = {"type": "websocket", "path": path, "root_path": root_path}
+
     async def http(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("nobody asked")
 
     application = with_websockets(http)
     assert isinstance(application, ProtocolTypeRouter)
     assert application.application_mapping["http"] is http
-    assert application.application_mapping["websocket"] is serve_endpoint
+    await application(scope, None, None)
+    [its] = come
+    assert its is scope
 
 
 def test_whatever_the_patterns_before_it_left_over_is_the_endpoints() -> None:
