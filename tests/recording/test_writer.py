@@ -94,6 +94,25 @@ def test_a_session_s_row_is_written_over_its_older_self() -> None:
     assert row.opened_at == moment(AT)
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_session_keeps_all_its_columns(is_closed: bool) -> None:
+    """Whatever is in them, and however the database and its driver want it to be told."""
+    closed = {
+        "closed_at": moment(AT + 0.123456), "close_cause": "peer", "close_code": 4999,
+        "close_code_sent": 1000, "close_reason": "it's %s \\ \"over\"",
+    }  # fmt: skip
+    row = session(
+        params={"☃": ["%s", None, 1.5, {"is": True}], "'": '"', "\\u0041": "\\n"},
+        path="/\U0001f600/\\x41?%s='\"", username="Zoë", bytes_in=2**62, messages_out=2**31,
+        **(closed if is_closed else {}),
+    )  # fmt: skip
+    write(batch(sessions=[row]))
+    assert Session.objects.values().get() == row
+
+    write(batch(sessions=[row | {"bytes_out": 7}, session("other")]))
+    assert Session.objects.values().get(pk=row["id"]) == row | {"bytes_out": 7}
+
+
 def test_a_session_that_was_closed_as_lost_is_opened_again_by_its_node() -> None:
     open_row = {"closed_at": None, "close_cause": "", "close_code": None, "close_reason": ""}
     write(batch(sessions=[session(**open_row)]))

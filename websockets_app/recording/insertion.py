@@ -6,7 +6,9 @@ what the database does. Here the values are those that a driver takes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from itertools import chain
 from math import modf
@@ -16,7 +18,7 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.constants import OnConflict
 
-from .facts import moment
+from .facts import moment, storable
 
 Row = tuple[Any, ...]
 
@@ -48,6 +50,9 @@ class Insertion:
 
     def upsert(self, rows: Sequence[Row]) -> None:
         """Write `rows`, and update those that are there already, or leave them."""
+        if self.connection.vendor == "postgresql":
+            self._upsert_as_json(rows)
+            return
         at_once = self._rows_a_statement
         whole = len(rows) - len(rows) % at_once
         with self.connection.cursor() as cursor:
@@ -57,6 +62,13 @@ class Insertion:
                 cursor.executemany(self._statement(at_once), values)
             if rest := rows[whole:]:
                 cursor.execute(self._statement(len(rest)), _flat(rest))
+
+    def _upsert_as_json(self, rows: Sequence[Row]) -> None:
+        """Write `rows` by one parameter: for thousands psycopg takes three times as long."""
+        names = self._column_names(self.columns)
+        named = [dict(zip(names, row, strict=True)) for row in rows]
+        with self.connection.cursor() as cursor:
+            cursor.execute(self._statement_for_json, [json.dumps(named, default=_as_json)])
 
     def copy(self, rows: Iterable[Row]) -> None:
         """Write `rows`, of which none may be there, by PostgreSQL's COPY. Needs psycopg 3."""
@@ -83,6 +95,12 @@ class Insertion:
         return f"{self._insert} INTO {self._into} VALUES {values} {self._on_conflict}"
 
     @cached_property
+    def _statement_for_json(self) -> str:
+        read = f"json_populate_recordset(NULL::{self._table}, %s::json)"
+        rows = f"SELECT {self._quoted_columns} FROM {read}"  # noqa: S608 - names of the model's
+        return f"{self._insert} INTO {self._into} {rows} {self._on_conflict}"
+
+    @cached_property
     def _insert(self) -> str:
         """The verb: a statement that fails undoes nothing, since the transaction undoes it all.
 
@@ -99,9 +117,15 @@ class Insertion:
 
     @cached_property
     def _into(self) -> str:
-        quote = self.connection.ops.quote_name
-        columns = ", ".join(map(quote, self._column_names(self.columns)))
-        return f"{quote(self._model._meta.db_table)} ({columns})"
+        return f"{self._table} ({self._quoted_columns})"
+
+    @cached_property
+    def _table(self) -> str:
+        return self.connection.ops.quote_name(self._model._meta.db_table)
+
+    @cached_property
+    def _quoted_columns(self) -> str:
+        return ", ".join(map(self.connection.ops.quote_name, self._column_names(self.columns)))
 
     @cached_property
     def _on_conflict(self) -> str:
@@ -147,11 +171,23 @@ def clock(connection: BaseDatabaseWrapper) -> Callable[[float], Any]:
     return as_text
 
 
+def documents(connection: BaseDatabaseWrapper) -> Callable[[Any], Any]:
+    """Return what makes of a value for a column of JSON what `Insertion.upsert` takes there."""
+    if connection.vendor == "postgresql":
+        return storable
+    return lambda value: json.dumps(storable(value))
+
+
 def flags(connection: BaseDatabaseWrapper) -> Mapping[bool | None, Any]:
     """Return what the driver takes as a truth value: SQLite's takes its time for a `bool`."""
     if connection.vendor == "sqlite":
         return {None: None, False: 0, True: 1}
     return {None: None, False: False, True: True}
+
+
+def _as_json(value: Any) -> str:
+    """Return a time as PostgreSQL reads it; raise `TypeError` for what isn't one."""
+    return datetime.isoformat(value)
 
 
 def _flat(rows: Iterable[Row]) -> list[Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from ..models import Event, Session
 from .facts import Fact, SessionRow, storable
-from .insertion import Insertion, Row, clock, flags
+from .insertion import Insertion, Row, clock, documents, flags
 
 _SESSION_UPDATES: Final = (
     "closed_at",
@@ -41,17 +42,18 @@ def event_rows(node_id: str, facts: Iterable[Fact]) -> list[Row]:
 
 def session_rows(rows: Iterable[SessionRow]) -> list[Row]:
     """Return `rows`, each with every column, for `SESSIONS`."""
-    as_stored = _session_values(SESSIONS.connection.ops.adapt_datetimefield_value)
+    as_stored = _session_values(SESSIONS.connection)
     return [
         tuple(as_stored.get(name, storable)(row[name]) for name in SESSIONS.columns)
         for row in rows
     ]
 
 
-def _session_values(as_time: Callable[[Any], Any]) -> dict[str, Callable[[Any], Any]]:
+def _session_values(connection: BaseDatabaseWrapper) -> dict[str, Callable[[Any], Any]]:
     """Return what makes of a column's value what drivers take, where that isn't the same."""
+    as_time: Callable[[Any], Any] = connection.ops.adapt_datetimefield_value
     return {
-        "params": lambda params: json.dumps(storable(params)),
+        "params": documents(connection),
         "opened_at": as_time,
         "closed_at": lambda at: None if at is None else as_time(at),
         "close_cause": str,
