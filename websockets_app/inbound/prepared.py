@@ -64,7 +64,9 @@ class _Compiled:
             rows = rows.filter(lookup)
         self._compiler: Any = rows.query.get_compiler(connection=connection)
         self._sql, parameters = self._compiler.as_sql()
-        self._names = [column.target.attname for column, *_ in self._compiler.select]
+        columns = [column for column, *_ in self._compiler.select]
+        self._names = [column.target.attname for column in columns]
+        self._converters = self._compiler.get_converters(columns)
         self._is_prepared = list(parameters) == self._parameters(query)
 
     def get(self, query: dict[str, Any]) -> Any:
@@ -75,8 +77,9 @@ class _Compiled:
             found = cursor.fetchone()
         if found is None:
             return None
-        (row,) = self._compiler.results_iter([[found]])
-        return self._model.from_db(self.connection.alias, self._names, row)
+        if self._converters:
+            (found,) = self._compiler.apply_converters([found], self._converters)
+        return self._model.from_db(self.connection.alias, self._names, found)
 
     def _rows(self) -> QuerySet[Any]:
         """Return all rows in no order: a model's own may have parameters, or join tables."""
