@@ -161,13 +161,13 @@ class Site:
     def start_granian(
         self, *options: str, port: int | None = None, application: str = APPLICATION
     ) -> Server:
-        """Start Granian, and wait until it accepts connections."""
+        """Start Granian as the documentation advises, and wait until it accepts connections."""
         port = port or free_port()
         return self._start_server(
             "granian",
             [
-                *("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port)),
-                *(*options, application),
+                *("granian", "--interface", "asgi", "--runtime-mode", "st"),
+                *("--host", "127.0.0.1", "--port", str(port), *options, application),
             ],
             port,
         )
