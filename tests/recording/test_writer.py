@@ -255,8 +255,19 @@ def test_a_database_that_takes_few_values_at_once_gets_shorter_statements(
 ) -> None:
     monkeypatch.setattr(type(connection.features), "max_query_params", 60)
     insertion = Insertion(Event, EVENTS.columns, unique=("peer", "node", "seq"), updated=("seq",))
-    insertion.upsert(event_rows("node", map(fact, range(20))))
-    assert insertion._rows_a_statement == 3
+    sizes: set[int] = set()
+
+    def observe(execute: Any, sql: str, params: Any, many: bool, context: object) -> Any:
+        sizes.update(map(len, params if many else [params]))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(observe):
+        insertion.upsert(event_rows("node", map(fact, range(20))))
+    columns = len(EVENTS.columns)
+    one_document = {1}
+    assert sizes == (
+        one_document if connection.vendor == "postgresql" else {3 * columns, 2 * columns}
+    )
     assert Event.objects.count() == 20
 
 
