@@ -14,7 +14,7 @@ from websockets_app import websockets
 from websockets_app.dispatch.loader import problem_of
 from websockets_app.inbound.serving import Serving
 from websockets_app.models import Endpoint, Event
-from websockets_app.websocket_handlers import WRONG_FORMAT, parse
+from websockets_app.websocket_handlers import FAILED, UNKNOWN_MODULE, WRONG_FORMAT, parse
 
 __all__ = ["serve"]
 
@@ -238,18 +238,29 @@ async def test_a_handle_behind_a_plain_decorator_is_awaited_too(
 
 
 @pytest.mark.parametrize("form", ["def", "async def"])
-async def test_an_exception_of_handle_is_recorded_and_the_session_goes_on(
+async def test_an_exception_of_handle_is_answered_and_recorded_and_the_session_goes_on(
     serving: Serving, write_handler: WriteHandler, form: str
 ) -> None:
     write_handler("fails", f"{form} handle(params):\n    raise ValueError(params['why'])")
     connection = await opened()
-    connection.send(frame("/fails.js", why="so it is"))
+    assert await answer(connection, frame("/fails.js", why="so it is")) == FAILED
     assert await answer(connection, frame(CHAT, type="list")) == "[]"
     connection.leave()
     await connection.ended()
     (detail,) = await errors(serving)
     assert detail.startswith("on_message: ValueError: so it is\n\nTraceback")
     assert "in handle" in detail
+
+
+async def test_a_result_that_cannot_be_sent_is_answered_as_an_error(
+    serving: Serving, write_handler: WriteHandler
+) -> None:
+    write_handler("unsendable", "def handle(params):\n    return object()")
+    connection = await opened()
+    assert await answer(connection, frame("/unsendable.js")) == FAILED
+    assert await answer(connection, frame(CHAT, type="list")) == "[]"
+    connection.leave()
+    await connection.ended()
 
 
 # What can be called
@@ -277,8 +288,9 @@ async def test_only_a_module_of_the_allow_list_that_is_a_service_is_called(
     write_handler("greedy", "def handle(params, password):\n    return 'called'")
     write_handler("broken", "1 / 0")
     connection = await opened()
-    for module in REFUSED:
-        connection.send(frame(module))
+    for module, problem in REFUSED.items():
+        expected = FAILED if problem == "HandlerImportFailed" else UNKNOWN_MODULE
+        assert await answer(connection, frame(module)) == expected
     assert await answer(connection, frame(CHAT, type="list")) == "[]"
     connection.leave()
     await connection.ended()

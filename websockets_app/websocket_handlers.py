@@ -15,9 +15,16 @@ from typing import Any, Final, NamedTuple, NoReturn
 from .conf import app_settings
 from .core.call import Call, current_call
 from .dispatch.loader import load_handle, resolve
+from .exceptions import HandlerInvalid, HandlerNotAllowed, HandlerNotFound
+from .websockets import WebsocketSession
 
 LONGEST_MODULE: Final = 255
 WRONG_FORMAT: Final = "Wrong format of the request"
+UNKNOWN_MODULE: Final = "Unknown module in the request"
+FAILED: Final = "Error while handling the request"
+_UNKNOWN: Final = tuple(
+    f"{problem.__name__}: " for problem in (HandlerNotFound, HandlerNotAllowed, HandlerInvalid)
+)
 _SEEDS_TYPE: Final = "js"
 _UNKNOWN_TYPE: Final = 4404
 
@@ -52,6 +59,11 @@ def on_message(message: str | bytes, params: Mapping[str, Any]) -> Any:
     current_call.set(call)  # in this thread's context; the dispatcher clears the task's own
     result = handle.invoke(call)
     return _within(call, result) if isinstance(result, Awaitable) else result
+
+
+async def on_error(error: str, session: WebsocketSession) -> None:
+    """Answer a request that failed. The operator reads why in the log and the events."""
+    await session.asend_text(UNKNOWN_MODULE if error.startswith(_UNKNOWN) else FAILED)
 
 
 def parse(message: str | bytes) -> Request:
