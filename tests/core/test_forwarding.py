@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from websockets_app.core.forwarding import Proxies, visitor_address
+from websockets_app.core.forwarding import Proxies, address_group, is_loopback, visitor_address
 
 NGINX = "10.0.0.1"
 CDN = "198.51.100.7"
@@ -65,3 +67,45 @@ def test_what_is_no_proxy_is_refused(entry: str) -> None:
 def test_whatever_a_visitor_sends_their_address_is_told(sent: str, between: list[str]) -> None:
     forwarded = ",".join([sent, VISITOR, *between])
     assert visitor_address(NGINX, forwarded, TRUSTED) == VISITOR
+
+
+@pytest.mark.parametrize(
+    ("address", "group"),
+    [
+        pytest.param("203.0.113.9", "203.0.113.9", id="IPv4"),
+        pytest.param("::ffff:203.0.113.9", "203.0.113.9", id="IPv4 in IPv6"),
+        pytest.param("2001:db8:1:2:3::7", "2001:db8:1:2::/64", id="IPv6"),
+        pytest.param("2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64", id="upper case"),
+        pytest.param("fe80::1%eth0", "fe80::/64", id="with a zone"),
+        pytest.param("testclient", "testclient", id="no address"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_an_ipv6_address_counts_as_its_network(address: str, group: str) -> None:
+    assert address_group(address) == group
+
+
+@given(st.ip_addresses(v=6), st.integers(0, 2**64 - 1))
+def test_every_address_of_a_64_network_counts_the_same(address: IPv6Address, host: int) -> None:
+    assume(address.ipv4_mapped is None)
+    network = int(address) >> 64 << 64
+    other = IPv6Address(network + host)
+    assume(other.ipv4_mapped is None)
+    neighbour = IPv6Address((int(address) + 2**64) % 2**128)
+    assert address_group(str(address)) == address_group(str(other))
+    assert address_group(str(address)) != address_group(str(neighbour))
+
+
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("", False),
+        ("localhost", False),
+    ],
+)
+def test_loopback_is_recognized_in_ipv6_too(address: str, is_local: bool) -> None:
+    assert is_loopback(address) is is_local

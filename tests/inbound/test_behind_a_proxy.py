@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from tests.inbound.driver import Connection
-from websockets_app.inbound.visitor import _tell_of_proxy
+from websockets_app.inbound.handshake import _warn_of_proxy
 from websockets_app.models import Session
 
 Serve = Callable[..., Any]
@@ -60,7 +60,7 @@ async def test_visitors_of_a_proxy_that_nobody_trusts_count_as_one(serving: Any)
 async def test_a_proxy_on_this_machine_that_nobody_trusts_is_told_of_once(
     serving: Any, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    _tell_of_proxy.cache_clear()
+    _warn_of_proxy.cache_clear()
     for trusted in ([], [], ["127.0.0.1"]):
         trust(settings, *trusted)
         assert await status_of(passed_on("127.0.0.2", "127.0.0.1")) == 101

@@ -170,9 +170,10 @@ async def test_a_changed_rate_holds_for_sessions_that_are_open(serve_echo: Serve
         ("user", visitor(User(pk=1), "192.0.2.8"), True),
         ("user", visitor(User(pk=2)), False),
         ("address", visitor(User(pk=2)), True),
+        ("address", visitor(User(pk=2), "::ffff:192.0.2.7"), True),
         ("address", visitor(User(pk=1), "192.0.2.8"), False),
     ],
-    ids=["a user", "another user", "an address", "another address"],
+    ids=["a user", "another user", "an address", "the address as IPv6", "another address"],
 )
 async def test_sessions_of_one_user_or_address_may_share_a_rate(
     serve_echo: Serve, scope: str, other: Connection, shared: bool
@@ -435,7 +436,7 @@ async def test_with_close_codes_the_peer_is_told_4429(
     await entered(visitor(address="192.0.2.8"))
 
 
-@pytest.mark.parametrize("client", [("127.0.0.1", 1), ("::1", 1), None])
+@pytest.mark.parametrize("client", [("127.0.0.1", 1), ("::1", 1), ("::ffff:127.0.0.1", 1), None])
 async def test_a_proxy_on_the_same_machine_is_nobodys_address(
     serve_echo: Serve, client: tuple[str, int] | None
 ) -> None:
@@ -471,8 +472,42 @@ async def test_who_is_cancelled_while_the_handler_decides_takes_no_place(
     waiting.cancel()
 
 
-async def neighbour_with_sessions(number: int) -> None:
+async def test_addresses_of_one_ipv6_network_count_as_one(serve_echo: Serve) -> None:
+    await serve_echo(max_sessions_per_address=1)
+    await entered(visitor(address="2001:db8:1:2::7"))
+    assert await status_of(visitor(address="2001:db8:1:2:a:b:c:d")) == 429
+    await entered(visitor(address="2001:db8:1:3::7"))
+    await entered(visitor(address="192.0.2.8"))
+    assert await status_of(visitor(address="::ffff:192.0.2.8")) == 429
+
+
+async def test_a_session_keeps_its_whole_address_and_says_what_it_counts_as(
+    serve_echo: Serve,
+) -> None:
+    serving = await serve_echo(max_sessions_per_address=1)
+    await entered(visitor(address="2001:db8:1:2::7"))
+    await entered(visitor(address="::ffff:127.0.0.1"))
+    assert await serving.node.recorder.flush()
+    rows = Session.objects.order_by("address").values_list("address", "address_group")
+    assert [row async for row in rows] == [
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("::ffff:127.0.0.1", ""),
+    ]
+
+
+async def test_sessions_of_one_ipv6_network_in_other_processes_count_too(
+    serve_echo: Serve,
+) -> None:
+    serving = await serve_echo(max_sessions_per_address=2)
+    await neighbour_with_sessions(1, address="2001:db8:1:2::1", address_group="2001:db8:1:2::/64")
+    await serving.limits.neighbours.look()
+    await entered(visitor(address="2001:db8:1:2::2"))
+    assert await status_of(visitor(address="2001:db8:1:2::3")) == 429
+
+
+async def neighbour_with_sessions(number: int, **columns: str) -> None:
     """Let another server node hold sessions of the endpoint `echo`, of user 1."""
+    columns = {"address": "192.0.2.7", "address_group": "192.0.2.7"} | columns
     await Node.objects.acreate(
         id="other", kind="server", pid=1, started_at=moment(1), renewed_at=moment(1)
     )
@@ -480,7 +515,7 @@ async def neighbour_with_sessions(number: int) -> None:
     for index in range(number):
         await Session.objects.acreate(
             id=str(index), endpoint=endpoint, endpoint_path="echo", node_id="other", path="/",
-            user_key="1", address="192.0.2.7", opened_at=moment(index),
+            user_key="1", opened_at=moment(index), **columns,
         )  # fmt: skip
 
 

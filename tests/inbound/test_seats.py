@@ -55,6 +55,8 @@ def test_an_address_is_shared_by_users_and_a_private_one_may_be_a_proxys() -> No
     taken(seats, Visitor("2", "10.0.0.1"), max_sessions_per_address=1)
     refusal = refused(seats, Visitor("3", "10.0.0.1"), max_sessions_per_address=1)
     assert "a proxy's? then list it in TRUSTED_PROXIES" in refusal.reason
+    taken(seats, Visitor("2", "fd00::/64"), max_sessions_per_address=1)
+    assert "proxy" in refused(seats, Visitor("3", "fd00::/64"), max_sessions_per_address=1).reason
     taken(seats, Visitor("4", "no address"), max_sessions_per_address=1)
     refusal = refused(seats, Visitor("4", "no address"), max_sessions_per_address=1)
     assert "proxy" not in refusal.reason

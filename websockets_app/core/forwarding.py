@@ -17,6 +17,9 @@ from typing import Final
 UNIX_SOCKET: Final = "unix"
 """Stands for whoever connects over a Unix socket, who has no address."""
 
+_HOST_BITS: Final = 64
+"""The bits of an IPv6 address that tell the hosts of one network apart."""
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -62,6 +65,25 @@ def visitor_address(peer: str, forwarded: str, proxies: Proxies) -> str:
             break
         peer = str(heard_from)
     return peer
+
+
+def address_group(address: str) -> str:
+    """Return the group of addresses in which limits count `address`.
+
+    An IPv4 address is its own group, also if it is mapped into IPv6. Of IPv6 the group is the /64
+    network: one host can use every address in it (RFC 4291 §2.5.1, RFC 8504 §6.6), so a limit for
+    each address would limit nobody. Text that is no address is returned as it is.
+    """
+    found = _address(address)
+    if not isinstance(found, IPv6Address):
+        return str(found or address)
+    return f"{IPv6Address(int(found) >> _HOST_BITS << _HOST_BITS)}/{128 - _HOST_BITS}"
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether `address` is one of this machine's loopback addresses."""
+    found = _address(address)
+    return found is not None and found.is_loopback
 
 
 def _address(text: str) -> Address | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
 from ..conf import app_settings
-from ..core.forwarding import Proxies, visitor_address
+from ..core.forwarding import Proxies, address_group, is_loopback, visitor_address
 from ..core.text import tame
+
+logger = logging.getLogger(__name__)
 
 _SEPARATORS: Final = {"cookie": "; "}
 
@@ -44,6 +47,18 @@ class Handshake:
         forwarded = self.headers.get("x-forwarded-for", "")
         return tame(visitor_address(str(client[0] or ""), forwarded, _trusted_proxies()), 64)
 
+    @cached_property
+    def address_group(self) -> str:
+        """What limits by address count the peer as; empty if the address says nothing of it.
+
+        A loopback address is a local proxy's, and a peer of a Unix socket has no address.
+        """
+        if not is_loopback(self.address):
+            return address_group(self.address)
+        if "x-forwarded-for" in self.headers and not app_settings.TRUSTED_PROXIES:
+            _warn_of_proxy()
+        return ""
+
     @property
     def path(self) -> str:
         """The path, fit for a log line."""
@@ -60,3 +75,12 @@ def _trusted_proxies() -> Proxies:
 
 
 _proxies = cache(Proxies.of)
+
+
+@cache
+def _warn_of_proxy() -> None:
+    """Log once that limits by address have nothing to count."""
+    logger.warning(
+        "A proxy on this machine forwards connections, and TRUSTED_PROXIES doesn't list it: the "
+        "addresses of peers aren't known, and no limit counts by address"
+    )

@@ -20,6 +20,7 @@ class Came(NamedTuple):
     path: str
     params: dict[str, str]
     address: str
+    address_group: str
     origin: str
     user_key: str
     username: str
@@ -40,6 +41,7 @@ def of_handshake(handshake: Handshake) -> SessionRow:
         "path": handshake.path,
         "params": {name: str(value) for name, value in handshake.params.items()},
         "address": handshake.address,
+        "address_group": handshake.address_group,
         "origin": tame(handshake.headers.get("origin", ""), 255),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import ip_address
+from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from ..core.close_codes import CloseCode
@@ -99,7 +99,7 @@ def _too_many(who: str, most: int) -> Refusal:
 
 def _hint(address: str) -> str:
     try:
-        private = ip_address(address).is_private
+        private = ip_network(address).is_private
     except ValueError:
         return ""
     return " (a proxy's? then list it in TRUSTED_PROXIES)" if private else ""

@@ -39,7 +39,7 @@ class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
         return self.annotate(open_sessions=_number(open_here))
 
     def open_beside(
-        self, node_id: str, user_key: str, address: str, *, all_of_them: bool = True
+        self, node_id: str, user_key: str, address_group: str, *, all_of_them: bool = True
     ) -> tuple[int, int, int]:
         """Return how many of this endpoint's sessions other nodes hold.
 
@@ -50,7 +50,9 @@ class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
         counted = (
             _number(held) if all_of_them else models.Value(0),
             _number(held.filter(user_key=user_key)) if user_key else models.Value(0),
-            _number(held.filter(address=address)) if address else models.Value(0),
+            _number(held.filter(address_group=address_group))
+            if address_group
+            else models.Value(0),
         )
         return self.values_list(*counted).first() or (0, 0, 0)
 
@@ -150,8 +152,8 @@ class Endpoint(Descriptor):
         _("sessions of an address"),
         default=200,
         help_text=_(
-            "Open at once, in all processes; one more is refused. Behind one address may be a "
-            "whole company. 0: any number."
+            "Open at once, in all processes; one more is refused. Many users can share one "
+            "address (NAT). An IPv6 address counts as its /64 network. 0: any number."
         ),
     )
     idle_timeout = models.FloatField(

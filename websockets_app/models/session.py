@@ -51,6 +51,12 @@ class Session(models.Model):
     user_key = models.CharField(_("user's key"), max_length=64, blank=True)
     username = models.CharField(_("user"), max_length=254, blank=True)
     address = models.CharField(_("address"), max_length=64, blank=True)
+    address_group = models.CharField(
+        _("counted as"),
+        max_length=64,
+        blank=True,
+        help_text=_("What limits by address count: the address, or the /64 network of IPv6."),
+    )
     origin = models.CharField(_("origin"), max_length=255, blank=True)
     subprotocol = models.CharField(_("subprotocol"), max_length=100, blank=True)
     opened_at = models.DateTimeField(_("opened at"))
@@ -93,11 +99,11 @@ class Session(models.Model):
             models.Index(fields=("endpoint", "closed_at"), name="websockets_session_endpoint"),
             *(
                 models.Index(
-                    fields=("endpoint", of),
+                    fields=("endpoint", column),
                     condition=models.Q(closed_at__isnull=True),
-                    name=f"websockets_session_{of}",
+                    name=f"websockets_session_{name}",
                 )
-                for of in ("user_key", "address")
+                for name, column in (("user_key", "user_key"), ("address", "address_group"))
             ),
             models.Index(fields=("-opened_at",), name="websockets_session_opened"),
         )
