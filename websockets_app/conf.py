@@ -29,6 +29,9 @@ class WebsocketsSettings:
     ALLOWED_CLIENT_HOSTS: Sequence[str] = ()
     """Hosts, addresses and networks that clients may dial although they aren't public."""
 
+    CLIENT_ENVIRONMENT: Sequence[str] = ()
+    """Environment variables that clients may read as `env:NAME`: names, or prefixes (`FEED_*`)."""
+
     RECORDING: str = "background"
     """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: nothing."""
 

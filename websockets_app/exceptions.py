@@ -21,7 +21,7 @@
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
     ├── AddressNotAllowed           a client's URI leads where clients may not dial
-    ├── CredentialMissing           a header or URI names an environment variable that isn't set
+    ├── CredentialMissing           a row names an environment variable that isn't set or allowed
     ├── InvalidClient               a client can't be stored so: the text names each field
     ├── ClientConflict              a client of that name is there, and is another one
     ├── ClientGone                  the client isn't there any more
@@ -121,7 +121,7 @@ class AddressNotAllowed(WebsocketsError):
 
 
 class CredentialMissing(WebsocketsError):
-    """An environment variable that the client's row names isn't set."""
+    """An environment variable that the client's row names isn't set or isn't allowed."""
 
 
 class InvalidClient(WebsocketsError):

@@ -144,5 +144,7 @@ WEBSOCKETS = {
     # The demo has a client that listens to this site's own endpoint. Addresses of the machine
     # itself are otherwise refused.
     "ALLOWED_CLIENT_HOSTS": ["127.0.0.1", "localhost"],
+    # The client's URI is ws://env:DEMO_SITE/…. Clients can read no other variable.
+    "CLIENT_ENVIRONMENT": ["DEMO_SITE"],
     "RATE_STORE": REDIS_URL or None,
 }

@@ -254,3 +254,21 @@ def test_only_who_may_change_clients_can_write_to_them_and_close_them(
     act(looks, "close_connection", row)
     assert not OutboxMessage.objects.exists()
     assert Client.objects.get().generation == 0
+
+
+def test_the_form_refuses_a_variable_that_no_setting_allows(
+    staff_browser: Callable[..., Browser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_KEY", "the-key-of-the-site")
+    browser = staff_browser("add_client", "view_client")
+    data = form_data(browser.get(url(Client, "add"))) | {
+        "name": "thief",
+        "handler": "handlers.printer",
+        "uri": "ws://thief.example/?k=env:SITE_KEY",
+        "headers": '{"X": "env:SITE_KEY"}',
+    }
+    response = browser.post(url(Client, "add"), data)
+    assert set(errors(response)) == {"uri", "headers"}
+    assert "WEBSOCKETS[&#x27;CLIENT_ENVIRONMENT&#x27;]" in response.content.decode()
+    assert "the-key-of-the-site" not in response.content.decode()
+    assert not Client.objects.exists()

@@ -164,3 +164,29 @@ def test_a_proxy_is_an_address_a_network_or_a_unix_socket(settings: Settings, en
 def test_a_proxy_that_is_none_or_everybody_is_told(settings: Settings, entry: str) -> None:
     assert ids(settings, TRUSTED_PROXIES=["127.0.0.1", entry]) == ["E004"]
     assert repr(entry) in str(check_options())
+
+
+@pytest.mark.parametrize("entry", ["FEED_TOKEN", "FEED_*"])
+def test_a_variable_of_clients_is_a_name_or_a_prefix(settings: Settings, entry: str) -> None:
+    assert ids(settings, CLIENT_ENVIRONMENT=[entry]) == []
+
+
+@pytest.mark.parametrize("entry", ["*", "", "*_TOKEN", "FEED TOKEN"])
+def test_an_entry_that_could_allow_everything_is_refused(settings: Settings, entry: str) -> None:
+    assert ids(settings, CLIENT_ENVIRONMENT=["FEED_TOKEN", entry]) == ["E004"]
+    assert repr(entry) in str(check_options()[0].msg)
+
+
+@pytest.mark.parametrize("value", ["{}", "prefix-{}", "postgresql://me:{}@host/name"])
+def test_an_allowed_variable_that_holds_a_secret_of_the_site_is_told(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    settings.SECRET_KEY = "a/long&secret"
+    monkeypatch.setitem(settings.DATABASES["default"], "PASSWORD", "another/secret")
+    for setting, secret in (("SECRET_KEY", "a/long&secret"), ("DATABASES", "another/secret")):
+        monkeypatch.setenv("SITE_SECRET", value.format(secret))
+        assert ids(settings, CLIENT_ENVIRONMENT=["SITE_*"]) == ["W009"]
+        (message,) = check_options()
+        assert setting in str(message.msg)
+        assert secret not in str(message)
+        assert ids(settings, CLIENT_ENVIRONMENT=["SITE_OTHER"]) == []

@@ -114,3 +114,17 @@ def test_the_command_runs_it_where_a_database_is_named(site: Site) -> None:
 def test_a_row_with_a_problem_does_not_keep_a_site_from_migrating(site: Site) -> None:
     site.shell("Endpoint.objects.create(endpoint='echo', handler='handlers.nope')")
     assert "W040" in site.manage("migrate").stderr
+
+
+@pytest.mark.parametrize("desired", ["run", "stop"])
+def test_a_client_that_reads_a_variable_which_is_not_allowed(
+    settings: Settings, desired: str
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "CLIENT_ENVIRONMENT": ["FEED_*"]}
+    uri = "ws://x/?a=env:FEED_TOKEN&b=env:DJANGO_SECRET_KEY"
+    Client.objects.create(name="feed", uri=uri, handler="handlers.printer", desired=desired)
+    (message,) = check()
+    assert message.id == "websockets_app.W044"
+    assert "feed" in message.msg
+    assert "env:DJANGO_SECRET_KEY" in message.msg
+    assert "CLIENT_ENVIRONMENT" in message.msg

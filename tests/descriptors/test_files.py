@@ -130,3 +130,11 @@ def test_a_replaced_file_keeps_its_mode_and_the_link_that_leads_to_it(tmp_path: 
     assert target.read_text() == "text\n"
     assert target.stat().st_mode & 0o777 == 0o640
     assert sorted(tmp_path.iterdir()) == [target, link]
+
+
+def test_a_file_that_reads_a_variable_which_is_not_allowed_becomes_no_row(
+    folder: Folder,
+) -> None:
+    folder.client("feed", uri="ws://example.com/?k=env:DJANGO_SECRET_KEY")
+    assert "WEBSOCKETS['CLIENT_ENVIRONMENT'] doesn't allow env:DJANGO_SECRET_KEY" in reason()
+    assert not Client.objects.exists()

@@ -202,7 +202,10 @@ def test_a_peer_that_accepts_and_closes_at_once_gets_backoff_not_a_storm(
 def test_refused_credentials_and_refused_addresses_fail_with_the_reason(
     make_site: Callable[..., Site],
 ) -> None:
-    site = make_site(settings="WEBSOCKETS |= {'ALLOWED_CLIENT_HOSTS': ['127.0.0.1']}")
+    site = make_site(
+        settings="WEBSOCKETS |= {'ALLOWED_CLIENT_HOSTS': ['127.0.0.1'],"
+        " 'CLIENT_ENVIRONMENT': ['NOT_THERE']}"
+    )
     clients = Clients(site)
     with running_peer(status=401) as peer:
         clients.create(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from websockets_app.core.environment import AllowedVariables
 from websockets_app.exceptions import CredentialMissing
-from websockets_app.outbound.credentials import fill, fill_uri, redacted
+from websockets_app.outbound.credentials import ClientEnvironment, fill, fill_uri, redacted
 
-ENVIRONMENT = {"TOKEN": "s3cret&more", "HOST": "example.com:8443", "PASSWORD": "p@ss/word"}
+ENVIRONMENT = ClientEnvironment(
+    {
+        "TOKEN": "s3cret&more",
+        "HOST": "example.com:8443",
+        "PASSWORD": "p@ss/word",
+        "KEY": "nobody's business",
+    },
+    AllowedVariables(["TOKEN", "HOST", "PASSWORD", "NOT_THERE"]),
+)
 
 
 def test_a_header_reads_the_environment() -> None:
@@ -16,12 +25,21 @@ def test_a_header_reads_the_environment() -> None:
 
 
 def test_a_word_that_ends_in_env_is_no_reference() -> None:
-    assert fill("myenv:TOKEN", {}, "header") == "myenv:TOKEN"
+    assert fill("myenv:TOKEN", ENVIRONMENT, "header") == "myenv:TOKEN"
 
 
 def test_a_missing_variable_is_named_with_where_it_is_used() -> None:
     with pytest.raises(CredentialMissing, match=r"header Authorization .*env:NOT_THERE"):
         fill("Bearer env:NOT_THERE", ENVIRONMENT, "header Authorization")
+
+
+@pytest.mark.parametrize("text", ["env:KEY", "Bearer env:TOKEN env:KEY", "env:TOKEN_2"])
+def test_a_variable_that_no_setting_allows_is_not_read(text: str) -> None:
+    with pytest.raises(CredentialMissing, match="CLIENT_ENVIRONMENT") as raised:
+        fill(text, ENVIRONMENT, "header")
+    with pytest.raises(CredentialMissing, match="CLIENT_ENVIRONMENT"):
+        fill_uri(f"ws://a.example/?k={text}", ENVIRONMENT)
+    assert "business" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

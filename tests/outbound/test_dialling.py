@@ -58,12 +58,12 @@ async def test_the_handshake_says_what_the_row_says(
         requests.append(socket.request)
         await socket.wait_closed()
 
-    monkeypatch.setenv("SOME_TOKEN", "tok&en")
+    monkeypatch.setenv("FEED_TOKEN", "tok&en")
     uri = await make_peer(note, subprotocols=["v2", "v1"])
     config = config_of(
-        f"{uri}path?token=env:SOME_TOKEN",
+        f"{uri}path?token=env:FEED_TOKEN",
         make_handler,
-        headers={"Authorization": "Bearer env:SOME_TOKEN", "X-Other": "1"},
+        headers={"Authorization": "Bearer env:FEED_TOKEN", "X-Other": "1"},
         subprotocols=["v1", "v2"],
         origin="https://example.com",
     )
@@ -303,7 +303,7 @@ async def test_a_rows_proxy_is_used_and_no_other(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("PROXY_PASSWORD", "p@ss")
+    monkeypatch.setenv("FEED_PROXY_PASSWORD", "p@ss")
     uri = await make_peer(stay)
     direct = await dialler.dial(config_of(uri, make_handler))
     await direct.close()
@@ -323,7 +323,7 @@ async def test_a_rows_proxy_is_used_and_no_other(
     config = config_of(
         "ws://nowhere.invalid/",
         make_handler,
-        proxy=f"http://me:env:PROXY_PASSWORD@localhost:{port}",
+        proxy=f"http://me:env:FEED_PROXY_PASSWORD@localhost:{port}",
     )
     socket = await dialler.dial(config)
     assert asked[0].startswith(b"CONNECT nowhere.invalid:80 ")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core import checks
 from django.utils.module_loading import import_string
 
 from ..conf import WebsocketsSettings, app_settings
+from ..core.environment import AllowedVariables, is_entry
 from ..core.forwarding import UNIX_SOCKET, Proxies
 from .tags import WEBSOCKETS
 
@@ -24,6 +27,8 @@ _WORDS: Final[Mapping[Any, str]] = {
     Sequence[str]: "a list or tuple of strings",
     Mapping[str, str]: "a dict of strings",
 }
+
+_SHORTEST_SECRET: Final = 8
 
 
 @checks.register(WEBSOCKETS)
@@ -177,6 +182,40 @@ def _check_proxies(key: str, value: Sequence[str]) -> Iterator[checks.CheckMessa
             )
 
 
+def _check_environment(key: str, value: Sequence[str]) -> Iterator[checks.CheckMessage]:
+    for entry in value:
+        if not is_entry(entry):
+            yield checks.Error(
+                f"WEBSOCKETS['CLIENT_ENVIRONMENT'] has {entry!r}, which is neither the name of an "
+                "environment variable nor a prefix followed by *.",
+                hint='Write each as "FEED_TOKEN" or "FEED_*". "*" alone would allow every secret.',
+                id="websockets_app.E004",
+            )
+    allowed = AllowedVariables(value)
+    for name in filter(allowed.__contains__, os.environ):
+        if held := _setting_in(os.environ[name]):
+            yield checks.Warning(
+                f"WEBSOCKETS['CLIENT_ENVIRONMENT'] allows {name}, which holds {held}: users who "
+                "may add or change clients can read it.",
+                hint="List the variables that clients need by their full names.",
+                id="websockets_app.W009",
+            )
+
+
+def _setting_in(value: str) -> str:
+    """Return the name of the setting whose secret is in `value`, or an empty string."""
+    secrets: dict[str, object] = {"SECRET_KEY": settings.SECRET_KEY}
+    for alias, database in settings.DATABASES.items():
+        secrets[f"DATABASES[{alias!r}]['PASSWORD']"] = database.get("PASSWORD")
+    return next((name for name, secret in secrets.items() if _holds(value, secret)), "")
+
+
+def _holds(value: str, secret: object) -> bool:
+    """Return whether `secret` is in `value`; a short one could be there by chance."""
+    text = str(secret or "")
+    return len(text) >= _SHORTEST_SECRET and (text in value or quote(text, safe="") in value)
+
+
 def _why_missing(package: str) -> str:
     try:
         return "" if find_spec(package) else "there is no such package"
@@ -202,4 +241,5 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]
     "RECORDING": _one_of("background", "inline", "off"),
     "RATE_STORE": _check_rate_store,
     "TRUSTED_PROXIES": _check_proxies,
+    "CLIENT_ENVIRONMENT": _check_environment,
 }

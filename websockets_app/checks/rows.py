@@ -12,10 +12,11 @@ from django.core import checks
 from django.db import OperationalError, ProgrammingError, router
 
 from ..conf import app_settings
-from ..core.states import RateScope
+from ..core.states import Desired, RateScope
 from ..inbound.config import problem_of as problem_of_endpoint
 from ..models import Client, Endpoint
 from ..models.shadowing import never_reached
+from ..outbound.config import environment_problem
 from ..outbound.config import problem_of as problem_of_client
 from .options import are_usable
 from .tags import WEBSOCKETS
@@ -27,7 +28,7 @@ def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[ch
         return []
     try:
         endpoints = list(Endpoint.objects.filter(enabled=True))
-        clients = list(Client.objects.desired_to_run())
+        clients = list(Client.objects.all())
     except (OperationalError, ProgrammingError):  # not migrated yet, or away
         return []
     return [*_check_endpoints(endpoints), *_check_clients(clients)]
@@ -68,7 +69,15 @@ def _check_rates(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]:
 
 def _check_clients(clients: list[Client]) -> Iterator[checks.CheckMessage]:
     for client in clients:
-        if problem := problem_of_client(client):
+        if problem := environment_problem(client):
+            yield checks.Warning(
+                f"The client {client} can't connect: {problem}",
+                hint="Users who may change clients can send an allowed variable to any server: "
+                "allow only variables that are meant for clients.",
+                obj=client,
+                id="websockets_app.W044",
+            )
+        elif client.desired == Desired.RUN and (problem := problem_of_client(client)):
             yield checks.Warning(
                 f"The client {client} can't run: {problem}",
                 hint="Mend the row or its handler, or stop the client.",

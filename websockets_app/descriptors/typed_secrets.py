@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..conf import app_settings
-from ..outbound.credentials import fill
+from ..core.environment import REFERENCE
 
 _NAMES: Final = ("auth", "key", "credential", "signature")
 """Names of headers that tell of secrets, besides those of REDACTED_NAMES."""
@@ -20,19 +20,6 @@ _SCHEME: Final = re.compile(r"([A-Za-z][\w-]*[ =])?")
 """What may stand before a reference: `Bearer env:TOKEN`, `sessionid=env:SESSION`."""
 
 _HINT: Final = "write env:NAME instead, and let the runner's environment have it"
-
-
-class _AnyEnvironment(Mapping[str, str]):
-    """Has every variable, each empty."""
-
-    def __getitem__(self, name: str) -> str:
-        return ""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
 
 
 def find_secrets(values: Mapping[str, Any]) -> list[str]:
@@ -82,4 +69,4 @@ def _is_reference(value: str) -> bool:
 
 
 def _without_references(text: str) -> str:
-    return fill(text, _AnyEnvironment(), "")
+    return REFERENCE.sub("", text)

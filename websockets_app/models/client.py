@@ -12,6 +12,8 @@ from django.db.models import Count, F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import app_settings
+from ..core.environment import AllowedVariables, names_in
 from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
 from . import choices
 from .descriptor import Descriptor, DescriptorQuerySet
@@ -197,3 +199,29 @@ class Client(Descriptor):
         headers = self.headers
         if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
             raise ValidationError({"headers": _("Write a JSON object of strings.")})
+        self._check_environment()
+
+    def refused_variables(self) -> dict[str, list[str]]:
+        """Return the variables that the row names but `CLIENT_ENVIRONMENT` doesn't, by field."""
+        allowed = AllowedVariables(app_settings.CLIENT_ENVIRONMENT)
+        headers = self.headers.values() if isinstance(self.headers, dict) else ()
+        texts = {"uri": self.uri, "headers": " ".join(map(str, headers)), "proxy": self.proxy}
+        refused = {
+            field: [name for name in names_in(text) if name not in allowed]
+            for field, text in texts.items()
+        }
+        return {field: names for field, names in refused.items() if names}
+
+    def _check_environment(self) -> None:
+        text = _(
+            "WEBSOCKETS['CLIENT_ENVIRONMENT'] doesn't allow env:%(name)s. Add the name to that "
+            "setting or use another variable."
+        )
+        errors = {
+            field: [
+                ValidationError(text, code="environment", params={"name": name}) for name in names
+            ]
+            for field, names in self.refused_variables().items()
+        }
+        if errors:
+            raise ValidationError(errors)

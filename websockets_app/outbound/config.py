@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 from ..core.policy import Backoff, Traits
 from ..dispatch import loader
@@ -11,7 +12,9 @@ from ..dispatch.loader import Handler
 from ..models import Client
 from ..recording.facts import Subject
 from . import tls
-from .credentials import redacted
+from .credentials import not_allowed, redacted
+
+_FIELDS: Final = {"uri": "URI", "headers": "headers field", "proxy": "proxy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +120,13 @@ def with_handler(config: ClientConfig) -> ClientConfig:
 
 def problem_of(row: Client) -> str:
     """Return why `row` can't connect, in words for the operator, or an empty string. Blocking."""
-    return _flaw(row) or loader.problem_of(row.engine, row.handler)
+    return _flaw(row) or environment_problem(row) or loader.problem_of(row.engine, row.handler)
+
+
+def environment_problem(row: Client) -> str:
+    """Return which environment variable `row` names but may not read, or an empty string."""
+    refused = row.refused_variables().items()
+    return next((not_allowed(names[0], _FIELDS[field]) for field, names in refused), "")
 
 
 def _backoff(row: Client) -> Backoff:

@@ -4,33 +4,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ..core.environment import REFERENCE, AllowedVariables
 from ..exceptions import CredentialMissing
 
-_REFERENCE: Final = re.compile(r"(?<![A-Za-z0-9_])env:([A-Za-z_][A-Za-z0-9_]*)")
 _HIDDEN: Final = "…"
 
 
-def fill(text: str, environment: Mapping[str, str], where: str) -> str:
+@dataclass(frozen=True)
+class ClientEnvironment:
+    """The environment of the runner, as far as clients may read it."""
+
+    variables: Mapping[str, str]
+    allowed: AllowedVariables
+
+    def read(self, name: str, where: str) -> str:
+        """Return the value of a variable; raise `CredentialMissing`, saying `where`."""
+        if name not in self.allowed:
+            raise CredentialMissing(not_allowed(name, where))
+        value = self.variables.get(name)
+        if value is None:
+            raise CredentialMissing(
+                f"The {where} names env:{name}, and the runner's environment has no {name}."
+            )
+        return value
+
+
+def not_allowed(name: str, where: str) -> str:
+    """Return a sentence that says why `env:NAME` isn't read, and what to do."""
+    return (
+        f"The {where} reads env:{name}, which WEBSOCKETS['CLIENT_ENVIRONMENT'] doesn't allow. "
+        "Add the name to that setting or use another variable."
+    )
+
+
+def fill(text: str, environment: ClientEnvironment, where: str) -> str:
     """Return `text` with each `env:NAME` replaced; raise `CredentialMissing`, saying `where`."""
-    return _REFERENCE.sub(lambda found: _value(found[1], environment, where), text)
+    return REFERENCE.sub(lambda found: environment.read(found[1], where), text)
 
 
-def fill_uri(uri: str, environment: Mapping[str, str], where: str = "URI") -> str:
+def fill_uri(uri: str, environment: ClientEnvironment, where: str = "URI") -> str:
     """Return `uri` with each `env:NAME` replaced, quoted where it is a credential or in a query.
 
     In the rest of it a value stands as it is, since it may be a host with a port, or a path.
     """
 
     def value(found: re.Match[str]) -> str:
-        plain = _value(found[1], environment, where)
+        plain = environment.read(found[1], where)
         before, behind = uri[: found.start()], uri[found.end() :]
         is_credential = "@" in re.split("[/?#]", behind, maxsplit=1)[0]
         return quote(plain, safe="") if "?" in before or is_credential else plain
 
-    return _REFERENCE.sub(value, uri)
+    return REFERENCE.sub(value, uri)
 
 
 def redacted(uri: str) -> str:
@@ -42,15 +70,6 @@ def redacted(uri: str) -> str:
     query = "&".join(_hide_value(pair) for pair in parts.query.split("&")) if parts.query else ""
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
-
-
-def _value(name: str, environment: Mapping[str, str], where: str) -> str:
-    value = environment.get(name)
-    if value is None:
-        raise CredentialMissing(
-            f"The {where} names env:{name}, and the runner's environment has no {name}."
-        )
-    return value
 
 
 def _hide_value(pair: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 from typing import Any, Final
@@ -15,10 +16,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 from ..conf import app_settings
+from ..core.environment import AllowedVariables
 from ..dispatch.pool import SyncPool
 from . import tls
 from .address import AllowedHosts, vetted
 from .config import ClientConfig
+from .credentials import ClientEnvironment
 from .target import Target, target_of
 
 RESOLVER_THREADS: Final = 16
@@ -31,6 +34,9 @@ class Dialler:
         # Threads of its own: a dead name server holds up nobody else, nor the process's end.
         self._resolvers = SyncPool(loop, RESOLVER_THREADS)
         self._allowed = AllowedHosts(app_settings.ALLOWED_CLIENT_HOSTS)
+        self._environment = ClientEnvironment(
+            os.environ, AllowedVariables(app_settings.CLIENT_ENVIRONMENT)
+        )
         self._slots: WeakValueDictionary[tuple[str, int], asyncio.Semaphore]
         self._slots = WeakValueDictionary()
 
@@ -40,7 +46,7 @@ class Dialler:
         Raises `CredentialMissing`, `InvalidUri`, `AddressNotAllowed`, `OSError` (among them
         `TimeoutError` and `ssl.SSLError`) or an error of the `websockets` library.
         """
-        target = target_of(config)
+        target = target_of(config, self._environment)
         async with self._slot(target.dialled), asyncio.timeout(config.open_timeout) as patience:
             addresses = await vetted(*target.dialled, self._allowed, self._resolve)
             return await _first_that_answers(config, target, addresses, patience)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from websockets.exceptions import InvalidProxy, InvalidURI
@@ -12,7 +10,7 @@ from websockets.uri import WebSocketURI, parse_uri
 
 from ..exceptions import InvalidUri
 from .config import ClientConfig
-from .credentials import fill, fill_uri
+from .credentials import ClientEnvironment, fill, fill_uri
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +30,7 @@ class Target:
         return through.host, through.port
 
 
-def target_of(config: ClientConfig, environment: Mapping[str, str] = os.environ) -> Target:
+def target_of(config: ClientConfig, environment: ClientEnvironment) -> Target:
     """Return where `config` leads; raise `CredentialMissing` or `InvalidUri`."""
     uri = fill_uri(config.uri, environment)
     proxy = fill_uri(config.proxy, environment, "proxy") or None
@@ -66,7 +64,7 @@ def _parse_proxy(proxy: str) -> Proxy:
         raise InvalidUri("The proxy isn't valid.") from None
 
 
-def _header(name: str, value: str, environment: Mapping[str, str]) -> tuple[str, str]:
+def _header(name: str, value: str, environment: ClientEnvironment) -> tuple[str, str]:
     filled = fill(value, environment, f"header {name}")
     if not (name.isascii() and name.isprintable() and filled.isprintable()):
         raise InvalidUri(f"The header {name!r} holds a character that no header may hold.")
