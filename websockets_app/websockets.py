@@ -82,7 +82,8 @@ def create_websocket(
     its row is gone when it closes.
     `options` are what else its row may say (`ClientOptions`).
 
-    Raises, leaving nothing behind that was not there before, `HandlerProblem`, `InvalidUri`,
+    Raises, leaving nothing behind that was not there before (but a client that another call has
+    returned meanwhile), `HandlerProblem`, `InvalidUri`,
     `InvalidClient`, `ClientConflict`, and where it waits also `WaitInTransaction`, `NoRunner`,
     `ConnectFailed` in its kinds, `AddressNotAllowed` and `CredentialMissing`.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +14,9 @@ from tests.outbound.conftest import Guests, MakeHandler, MakePeer, Supervised, i
 from websockets_app import exceptions as errors
 from websockets_app import websockets
 from websockets_app.models import Client, ClientRuntime, OutboxMessage
+from websockets_app.outbound.creation import Creation, described
+
+Steps = Generator[float | None, None, None]
 
 NOBODY = "ws://127.0.0.1:9/"
 
@@ -165,6 +168,72 @@ async def test_where_they_all_fail_nothing_is_left(
     assert {type(error) for error in raised} == {errors.PeerUnreachable}
     assert not await Client.objects.aexists()
     assert not await ClientRuntime.objects.aexists()
+
+
+async def test_a_creator_that_fails_leaves_a_client_that_another_call_has_returned(
+    supervised: Supervised, make_handler: MakeHandler
+) -> None:
+    handler = make_handler()
+    failing = asyncio.create_task(websockets.acreate_websocket(NOBODY, handler, name="it"))
+    await aeventually(Client.objects.aexists)
+    client = await websockets.acreate_websocket(NOBODY, handler, name="it", wait=False)
+    with pytest.raises(errors.PeerUnreachable):
+        await failing
+    assert await Client.objects.filter(pk=client.id, desired="run").aexists()
+
+
+async def test_a_creator_that_fails_does_not_stop_a_client_that_another_call_has_returned(
+    supervised: Supervised, make_handler: MakeHandler
+) -> None:
+    handler = make_handler()
+    await supervised.add(NOBODY, handler, name="it", desired="stop")
+    failing = asyncio.create_task(websockets.acreate_websocket(NOBODY, handler, name="it"))
+    await aeventually(Client.objects.filter(desired="run").aexists)
+    client = await websockets.acreate_websocket(NOBODY, handler, name="it", wait=False)
+    with pytest.raises(errors.PeerUnreachable):
+        await failing
+    assert await Client.objects.filter(pk=client.id, desired="run").aexists()
+
+
+async def test_a_creator_that_is_cancelled_leaves_a_client_that_another_call_has_seen_open(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    uri, handler = await make_peer(Guests()), make_handler()
+    steps = await begun(uri, handler)
+    client = await websockets.acreate_websocket(uri, handler, name="it")
+    await in_thread(steps.close)
+    assert not await in_thread(lambda: client.closed)
+
+
+async def test_a_creator_whose_client_goes_with_another_that_failed_makes_its_own(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    may_open = asyncio.Event()
+    uri, handler = await make_peer(Guests()), make_handler(on_open=may_open.wait)
+    first, second = await begun(uri, handler), await begun(uri, handler)
+    await in_thread(first.close)
+    assert not await Client.objects.aexists()
+    may_open.set()
+
+    async def is_open() -> bool:
+        return await in_thread(next, second) is None
+
+    await aeventually(is_open)
+    await supervised.wait_for("open")
+    await in_thread(second.close)
+    assert not await Client.objects.aexists()  # cancelled at the last moment: nobody else had it
+
+
+async def begun(uri: str, handler: str) -> Steps:
+    """Return the steps of a creation that has stored its client, and waits."""
+
+    def begin() -> Steps:
+        client = described(uri, handler, "python", "it", {})
+        steps = Creation(client, {}, 10.0).steps()
+        next(steps)
+        return steps
+
+    return await in_thread(begin)
 
 
 async def test_it_comes_back_when_its_connection_breaks(

@@ -106,6 +106,11 @@ class ClientRuntime(models.Model):
     awaited_until = models.DateTimeField(
         _("awaited until"), null=True, help_text=_("Until then, its creator waits for it to open.")
     )
+    returned = models.PositiveIntegerField(
+        _("returned"),
+        default=0,
+        help_text=_("How many calls of create_websocket have returned the client."),
+    )
     ended_at = models.DateTimeField(
         _("ended at"), null=True, help_text=_("Of an ephemeral client: it is about to be deleted.")
     )

@@ -125,11 +125,13 @@ class Creation:
         """Return once the client is open and its `on_open` has run; False where it has gone."""
         while self._timeout is not None:
             seen = opening.look(stored.client)
-            if seen is None and not stored.made:
-                return False  # who created it at the same time has removed it again
+            if seen is None:
+                if not stored.made:
+                    return False  # who created it at the same time has removed it again
+                raise opening.interruption_of(stored.client, "deleted")
             if _is_open(stored, seen):
-                break
-            if seen and time.monotonic() >= deadline:
+                return _keep(stored, seen)
+            if time.monotonic() >= deadline:
                 raise opening.lateness_of(stored.client, seen, self._timeout)
             yield LOOK_SECONDS
         return True
@@ -165,19 +167,32 @@ async def acreate(creation: Creation) -> WebsocketClient:
         raise
 
 
-def _is_open(stored: Stored, seen: opening.Seen | None) -> bool:
+def _is_open(stored: Stored, seen: opening.Seen) -> bool:
     """Tell whether the client is open; raise why it isn't going to be."""
     client = stored.client
-    if seen is None:
-        raise opening.interruption_of(client, "deleted")
     if seen.has_opened:
-        opening.no_longer_awaited(client, seen)
         return True
     if stored.has_failed(seen):
         raise opening.failure_of(client, seen)
     if seen.desired == Desired.STOP:
         raise opening.interruption_of(client, "stopped")
     return False
+
+
+def _keep(stored: Stored, seen: opening.Seen) -> bool:
+    """Let the client that has opened stay; False if the call that made or ran it has just failed.
+
+    An ephemeral one that has ended already is removed: nobody else waits for it.
+    """
+    if seen.ended_at is not None:
+        Client.objects.filter(pk=stored.client.pk).delete()
+        return True
+    if not stored.count():
+        return False
+    if stored.made:
+        return True
+    now = opening.look(stored.client)
+    return now is not None and now.desired == Desired.RUN
 
 
 def _refuse_to_wait_in_vain() -> None:

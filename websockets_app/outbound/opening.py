@@ -19,7 +19,7 @@ from ..exceptions import (
     TlsFailed,
     WebsocketsError,
 )
-from ..models import Client, ClientRuntime
+from ..models import Client
 from .credentials import redacted
 
 _ERRORS: Final[dict[str, type[WebsocketsError]]] = {
@@ -35,8 +35,7 @@ _ERRORS: Final[dict[str, type[WebsocketsError]]] = {
 }
 
 
-_PROGRESS: Final[dict[str | None, str]] = {
-    None: "no runner has seen it: is one alive that holds all clients?",
+_PROGRESS: Final[dict[str, str]] = {
     ClientState.UNASSIGNED: "no runner has taken it: is one alive that holds all clients?",
     ClientState.CONNECTING: "its handshake is not over",
     ClientState.OPEN: "it is connected, and its on_open has not ended",
@@ -44,11 +43,11 @@ _PROGRESS: Final[dict[str | None, str]] = {
 
 
 class Seen(NamedTuple):
-    """What the runner has written of a client; None throughout before it has seen it."""
+    """What the runner has written of a client."""
 
-    state: str | None
-    reason: str | None
-    failure: str | None
+    state: str
+    reason: str
+    failure: str
     since: datetime | None
     ready_at: datetime | None
     ended_at: datetime | None
@@ -77,17 +76,9 @@ def look(client: Client) -> Seen | None:
     return None if row is None else Seen(*row)
 
 
-def no_longer_awaited(client: Client, seen: Seen) -> None:
-    """Tell the runners that nobody waits any more; one that has ended already is removed."""
-    if seen.ended_at is not None:
-        Client.objects.filter(pk=client.pk).delete()
-    else:
-        ClientRuntime.objects.filter(client=client.pk).update(awaited_until=None)
-
-
 def failure_of(client: Client, seen: Seen) -> WebsocketsError:
     """Return the error that says why `client` didn't open."""
-    kind = _ERRORS.get(seen.failure or "", ConnectFailed)
+    kind = _ERRORS.get(seen.failure, ConnectFailed)
     return kind(f"{_named(client)} can't connect: {seen.reason or 'it was stopped'}")
 
 

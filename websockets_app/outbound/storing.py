@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import IntegrityError, connections, router, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from ..core.states import ClientState, Desired, OutboxStatus
@@ -18,7 +19,7 @@ ABANDONED_SECONDS: Final = 10.0
 """How long after its time a creator that died is still waited for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Stored:
     """What was done to have the row."""
 
@@ -27,6 +28,8 @@ class Stored:
     restarted: bool = False
     since: datetime | None = None
     """When the state of a row that was there before had last changed."""
+    returned: int = 0
+    """How many calls had returned the client when this one stored it; this one is added later."""
 
     def has_failed(self, seen: opening.Seen) -> bool:
         """Tell whether the client has failed to open since it was stored."""
@@ -34,13 +37,24 @@ class Stored:
             return seen.ended_at is not None
         return seen.has_failed_since(self.since)
 
+    def count(self) -> bool:
+        """Note that this call returns the client; False if its row has been deleted meanwhile."""
+        runtime = ClientRuntime.objects.filter(client=self.client.pk)
+        counted = runtime.update(returned=F("returned") + 1, awaited_until=None)
+        self.returned += counted
+        return bool(counted)
+
     def undo(self) -> None:
-        """Leave nothing behind that was not there before."""
-        row = Client.objects.filter(pk=self.client.pk)
-        if self.made:
-            row.delete()
-        elif self.restarted:
-            row.stop()
+        """Leave nothing behind that was not there before, unless another call has returned it."""
+        with transaction.atomic(using=_database()):
+            runtime = ClientRuntime.objects.filter(client=self.client.pk, returned=self.returned)
+            if not runtime.update(returned=self.returned):  # which locks it until the commit
+                return
+            row = Client.objects.filter(pk=self.client.pk)
+            if self.made:
+                row.delete()
+            elif self.restarted:
+                row.stop()
 
 
 def store(client: Client, given: list[str], wait: float | None) -> Stored | None:
@@ -72,10 +86,12 @@ def in_transaction() -> bool:
 def _insert(client: Client, wait: float | None) -> Stored:
     with transaction.atomic(using=_database()):
         client.save(force_insert=True)
+        until = None
         if client.ephemeral and wait is not None:
             until = timezone.now() + timedelta(seconds=wait + ABANDONED_SECONDS)
-            ClientRuntime.objects.create(client=client, awaited_until=until)
-    return Stored(client=client, made=True)
+        returned = int(wait is None)
+        ClientRuntime.objects.create(client=client, awaited_until=until, returned=returned)
+    return Stored(client=client, made=True, returned=returned)
 
 
 def _take_up(
@@ -83,15 +99,22 @@ def _take_up(
 ) -> Stored | None:
     """Run the client of that name, where it is the same; one that failed tries again at once."""
     _refuse_another(existing, client, given)
-    runtime = ClientRuntime.objects.filter(client=existing).first()
-    state, since = (runtime.state, runtime.since) if runtime else (None, None)
-    if wait is not None and _is_leaving(existing, state):
+    try:
+        runtime, _ = ClientRuntime.objects.get_or_create(client=existing)
+    except IntegrityError:  # whoever made the row has just deleted it
+        return None
+    stored = Stored(client=existing, since=runtime.since, returned=runtime.returned)
+    if wait is None:
+        # Counted before it runs: a call that fails no longer stops the client from then on.
+        if not stored.count():
+            return None
+    elif _is_leaving(existing, runtime.state):
         return None
     row = Client.objects.filter(pk=existing.pk)
-    restarted = bool(row.run())
-    if state == ClientState.FAILED and not restarted:
+    stored.restarted = bool(row.run())
+    if runtime.state == ClientState.FAILED and not stored.restarted:
         row.update()  # another revision, by which the runner notices
-    return Stored(client=existing, restarted=restarted, since=since)
+    return stored
 
 
 def _refuse_another(existing: Client, client: Client, given: list[str]) -> None:
@@ -105,7 +128,7 @@ def _refuse_another(existing: Client, client: Client, given: list[str]) -> None:
         )
 
 
-def _is_leaving(existing: Client, state: str | None) -> bool:
+def _is_leaving(existing: Client, state: str) -> bool:
     """Tell whether the connection is being closed: to find it open would be no good."""
     if existing.desired == Desired.STOP and state in {ClientState.OPEN, ClientState.CLOSING}:
         return True
