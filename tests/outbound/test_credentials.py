@@ -6,7 +6,13 @@ import pytest
 
 from websockets_app.core.environment import AllowedVariables
 from websockets_app.exceptions import CredentialMissing
-from websockets_app.outbound.credentials import ClientEnvironment, fill, fill_uri, redacted
+from websockets_app.outbound.credentials import (
+    ClientEnvironment,
+    fill,
+    fill_uri,
+    redacted,
+    redacted_headers,
+)
 
 ENVIRONMENT = ClientEnvironment(
     {
@@ -60,8 +66,34 @@ def test_a_uri_is_filled_so_that_it_stays_a_uri(uri: str, filled: str) -> None:
     [
         ("wss://me:pass@a.example:444/x?token=abc&y", "wss://a.example:444/x?token=…&…"),
         ("ws://a.example", "ws://a.example"),
+        ("ws://env:HOST/x", "ws://env:HOST/x"),
+        ("ws://a.example:env:PORT/x", "ws://a.example:env:PORT/x"),
+        ("/elsewhere?token=abc", "/elsewhere?token=…"),
+        ("", ""),
         ("ws://[broken", "…"),
+        ("me:secret@proxy.example:3128", "…"),
+        ("http:me:secret@proxy.example", "…"),
+        ("wss://me:se/cret@a.example/", "…"),
+        ("wss://me:se?cret@a.example/", "…"),
+        ("wss://me:se#cret@a.example/", "…"),
     ],
 )
 def test_what_is_shown_of_a_uri_holds_no_secret(uri: str, shown: str) -> None:
     assert redacted(uri) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("secret", "…"),
+        ("env:TOKEN", "env:TOKEN"),
+        ("Bearer env:TOKEN", "… env:TOKEN"),
+        ("secret env:ONE; env:TWO", "… env:ONE env:TWO"),
+    ],
+)
+def test_a_header_shows_only_its_references(value: str, shown: str) -> None:
+    assert redacted_headers({"X-Key": value}) == {"X-Key": shown}
+
+
+def test_headers_that_are_no_object_are_hidden() -> None:
+    assert redacted_headers(["secret"]) == "…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -60,9 +60,54 @@ class WebsocketsAdmin(ModelAdmin[ModelT]):
     show_full_result_count = False  # a second count of the whole table for each search
     show_facets = admin.ShowFacets.NEVER  # and one for each choice of each filter
     change_form_template = "admin/websockets_app/change_form.html"
+    shows_rows_of: ClassVar[Mapping[object, type[Model]]] = {}
+    """Columns and fields that show rows of another model, by what is in `list_display` or a
+    fieldset. Only users who may view that model get them."""
 
     class Media:
         css = {"all": ["websockets_app/admin.css"]}
+
+    def may_view(self, request: HttpRequest, model: type[Model]) -> bool:
+        """Return whether the user may view rows of `model` in this admin."""
+        site = self.admin_site
+        return site.is_registered(model) and site.get_model_admin(model).has_view_permission(
+            request
+        )
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        columns = super().get_list_display(request)
+        return [column for column in columns if self._may_see(request, column)]
+
+    def all_fieldsets(self, request: HttpRequest, obj: ModelT | None = None) -> Any:
+        """Return the fieldsets of a user who may view everything."""
+        return super().get_fieldsets(request, obj)
+
+    def get_fieldsets(self, request: HttpRequest, obj: ModelT | None = None) -> Any:
+        """Return the fieldsets without the fields that the user may not see."""
+
+        def visible(fields: Iterable[Any]) -> tuple[Any, ...]:
+            shown = (
+                visible(field) if isinstance(field, list | tuple) else field for field in fields
+            )
+            return tuple(
+                self.field_to_show(request, obj, field)
+                for field in shown
+                if field and self._may_see(request, field)
+            )
+
+        shown = (
+            (title, {**options, "fields": visible(options["fields"])})
+            for title, options in self.all_fieldsets(request, obj)
+        )
+        return [(title, options) for title, options in shown if options["fields"]]
+
+    def field_to_show(self, request: HttpRequest, obj: ModelT | None, field: Any) -> Any:
+        """Return what stands on the page of `obj` for a field of a fieldset."""
+        return field
+
+    def _may_see(self, request: HttpRequest, shown: Any) -> bool:
+        model = self.shows_rows_of.get(shown)
+        return model is None or self.may_view(request, model)
 
     def events_of(self, obj: ModelT) -> Iterable[Event]:
         """Return what is recorded of `obj`, for its page."""
@@ -92,7 +137,8 @@ class WebsocketsAdmin(ModelAdmin[ModelT]):
                     tool for tool in self.tools_of(obj) if tool.action in allowed
                 ],
             }
-            context |= self._events_context(obj)
+            if self.may_view(request, Event):
+                context |= self._events_context(obj)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _events_context(self, obj: ModelT) -> dict[str, Any]:

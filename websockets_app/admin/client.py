@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db import router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.html import format_html
@@ -21,13 +23,20 @@ from ..models.client import ClientQuerySet
 from ..models.outbox import OutboxQuerySet
 from ..node.health import nobody_runs_them
 from ..outbound.config import problem_of
-from ..outbound.credentials import redacted
+from ..outbound.credentials import redacted, redacted_headers
 from ..outbound.handle import WebsocketClient
 from .base import EVENTS_SHOWN, Tool, badge, cut, exact_time, shown_problem
 from .descriptor import DescriptorAdmin
 from .filters import OwnerFilter
 from .outbox import backlog_of
 from .sending import SendingAdmin
+
+REDACTED_BY: Final = {
+    "uri": "redacted_uri",
+    "headers": "redacted_headers",
+    "proxy": "redacted_proxy",
+}
+"""The fields that hold secrets, and what shows each without them."""
 
 
 @admin.register(Client)
@@ -45,6 +54,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     list_filter = ("desired", "runtime__state", "ephemeral", OwnerFilter, "handler")
     list_select_related = ("runtime",)
     search_fields = ("name", "handler", "description")
+    shows_rows_of = {"backlog": OutboxMessage}
     actions = ("run", "stop", "close_connection", "send_text")
     readonly_fields = (
         "ephemeral",
@@ -91,15 +101,27 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     def get_queryset(self, request: HttpRequest) -> ClientQuerySet:
         return Client.objects.order_by("name")
 
-    def get_fieldsets(self, request: HttpRequest, obj: Client | None = None) -> Any:
+    def all_fieldsets(self, request: HttpRequest, obj: Client | None = None) -> Any:
         """Add, to a row that there is, how it does."""
-        fieldsets = super().get_fieldsets(request, obj)
+        fieldsets = super().all_fieldsets(request, obj)
         if obj is None:
             return fieldsets
         told = ("runtime_table", "backlog", "problem")
         now = (_("Now"), {"fields": ("ephemeral", *told) if obj.ephemeral else told})
         history = (_("History"), {"fields": ("created_at", "updated_at"), "classes": ["collapse"]})
         return (fieldsets[0], now, *fieldsets[1:], history)
+
+    def field_to_show(self, request: HttpRequest, obj: Client | None, field: Any) -> Any:
+        """Show secrets only to users who can change the row."""
+        if obj is None or self.has_change_permission(request, obj):
+            return field
+        return REDACTED_BY.get(field, field)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse to filter by a secret: a user could find it out character by character."""
+        if lookup.partition(LOOKUP_SEP)[0] in REDACTED_BY:
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def found_to_delete(
         self, objs: Sequence[Client] | QuerySet[Client], request: HttpRequest
@@ -143,9 +165,18 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
             return self.with_file(obj, obj.name)
         return format_html("{} {}", cut(obj.name, 20), badge("ephemeral", _("ephemeral")))
 
-    @admin.display(description=_("URI"), ordering="uri")
+    # Not sortable: whoever can add clients could find out a secret by the order.
+    @admin.display(description=_("URI"))
     def redacted_uri(self, obj: Client) -> str:
         return redacted(obj.uri)
+
+    @admin.display(description=_("headers"))
+    def redacted_headers(self, obj: Client) -> str:
+        return json.dumps(redacted_headers(obj.headers), ensure_ascii=False)
+
+    @admin.display(description=_("proxy"))
+    def redacted_proxy(self, obj: Client) -> str:
+        return redacted(obj.proxy) or "–"
 
     @admin.display(description=_("state, since"), ordering="runtime__state")
     def state(self, obj: Client) -> str:

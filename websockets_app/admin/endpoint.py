@@ -62,6 +62,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
     )
     list_filter = ("enabled", "access", OwnerFilter, "handler")
     search_fields = ("endpoint", "handler", "description")
+    shows_rows_of = {"sessions_open": Session, last_event: Event}
     actions = ("enable", "disable")
     about_now: ClassVar[tuple[str, ...]] = ("url", "problem", "sessions_open", "shadows")
     readonly_fields = (*about_now, "created_at", "updated_at")
@@ -94,9 +95,9 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
         rows = Endpoint.objects.order_by("endpoint").with_open_sessions().with_last_event()
         return rows.annotate(base_url=Value(_base_url(request)))
 
-    def get_fieldsets(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
+    def all_fieldsets(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
         """Add, to a row that there is, how it does."""
-        fieldsets = super().get_fieldsets(request, obj)
+        fieldsets = super().all_fieldsets(request, obj)
         if obj is None:
             return fieldsets
         history = (_("History"), {"fields": ("created_at", "updated_at"), "classes": ["collapse"]})

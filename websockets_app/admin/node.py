@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Event, Node, Session
+from ..models import Client, Event, Node, Session
 from .base import EVENTS_SHOWN, ReadOnlyAdmin, badge, changelist_url
 from .filters import OPEN
 
@@ -32,6 +32,7 @@ class NodeAdmin(ReadOnlyAdmin[Node]):
     )
     list_filter = ("state", "kind")
     search_fields = ("id__startswith", "hostname")
+    shows_rows_of = {"sessions_open": Session, "clients_held": Client}
     fields = (
         "id",
         "kind",

@@ -85,9 +85,9 @@ class SessionAdmin(SendingAdmin[Session], ReadOnlyAdmin[Session]):
 
     has_send_permission = has_close_permission
 
-    def get_fieldsets(self, request: HttpRequest, obj: Session | None = None) -> Any:
+    def all_fieldsets(self, request: HttpRequest, obj: Session | None = None) -> Any:
         """Leave out how the session closed while it is open."""
-        fieldsets = super().get_fieldsets(request, obj)
+        fieldsets = super().all_fieldsets(request, obj)
         if obj is not None and obj.is_open:
             return [named for named in fieldsets if named[0] != CLOSE]
         return fieldsets

@@ -62,14 +62,33 @@ def fill_uri(uri: str, environment: ClientEnvironment, where: str = "URI") -> st
 
 
 def redacted(uri: str) -> str:
-    """Return `uri` for a log line or an event: without its credentials and its query's values."""
+    """Return `uri` for a log line or an event: without its credentials and its query's values.
+
+    Nothing is left of a URI that can't be parsed: nobody knows which part of it is a secret.
+    """
     try:
         parts = urlsplit(uri)
+        _ = urlsplit(REFERENCE.sub("", uri)).port  # raises if a password holds a / or ?
     except ValueError:
+        return _HIDDEN
+    if "@" in uri and not parts.netloc:  # user:password@host:3128, without a scheme
         return _HIDDEN
     query = "&".join(_hide_value(pair) for pair in parts.query.split("&")) if parts.query else ""
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def redacted_headers(headers: object) -> object:
+    """Return a row's `headers` for people: each value shows only its `env:NAME` references."""
+    if not isinstance(headers, dict):
+        return _HIDDEN
+    return {name: _redacted_value(str(value)) for name, value in headers.items()}
+
+
+def _redacted_value(value: str) -> str:
+    if REFERENCE.fullmatch(value):
+        return value
+    return " ".join([_HIDDEN, *(found[0] for found in REFERENCE.finditer(value))])
 
 
 def _hide_value(pair: str) -> str:
