@@ -133,6 +133,13 @@ def test_a_path_that_cannot_be_served_is_refused(admin_client: Browser) -> None:
     assert "endpoint" in errors(submit(admin_client, endpoint="chat/<nope:x>"))
 
 
+def test_another_writing_of_a_url_that_a_row_has_is_refused(admin_client: Browser) -> None:
+    submit(admin_client, endpoint="ticker")
+    response = submit(admin_client, endpoint="/websockets/v4/service/ticker", access="public")
+    assert errors(response) == {"endpoint": ["The endpoint ticker already has this URL."]}
+    assert Endpoint.objects.get().endpoint == "ticker"
+
+
 def test_help_shows_the_brackets_of_a_path(admin_client: Browser) -> None:
     page = admin_client.get(url(Endpoint, ADD)).content.decode()
     assert "chat/&lt;slug:room&gt;" in page

@@ -104,6 +104,9 @@ def test_a_value_of_another_type(settings: Settings, key: str, value: Any) -> No
         ("POLL_INTERVAL", -1),
         ("PREFIX", "ws/<slug:x>/"),
         ("PREFIX", "with space/"),
+        ("PREFIX", "a//b/"),
+        ("PREFIX", "a/../b/"),
+        ("PREFIX", "caf%C3%A9/"),
         ("NODE_TTL", 1.0),
     ],
 )
@@ -120,6 +123,7 @@ def test_a_value_that_is_not_allowed(settings: Settings, key: str, value: Any) -
         ("POLL_INTERVAL", 1),
         ("PREFIX", ""),
         ("PREFIX", "/ws"),
+        ("PREFIX", "café/a.b/"),
         ("CHANNEL_LAYER", None),
         ("HANDLER_PACKAGES", []),
         ("HANDLER_PACKAGES", ("handlers",)),

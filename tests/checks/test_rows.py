@@ -66,6 +66,16 @@ def test_an_endpoint_that_is_never_reached() -> None:
     assert (message.id, message.obj) == ("websockets_app.W041", row)
 
 
+def test_an_endpoint_that_gets_the_url_of_another_with_a_new_prefix(settings: Settings) -> None:
+    older = Endpoint.objects.create(endpoint="/ws/ticker", handler="handlers.echo")
+    newer = Endpoint.objects.create(endpoint="ticker", handler="handlers.echo")
+    assert check() == []
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "PREFIX": "ws/"}
+    (message,) = check()
+    assert (message.id, message.obj) == ("websockets_app.W041", newer)
+    assert str(older) in message.msg
+
+
 def test_a_client_whose_handler_is_missing_unless_it_is_stopped() -> None:
     Client.objects.create(name="feed", uri="ws://x/", handler="handlers.nope")
     assert ids(check()) == ["W042"]

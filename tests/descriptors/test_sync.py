@@ -258,6 +258,60 @@ def test_of_two_files_with_one_endpoint_the_first_in_order_wins(folder: Folder) 
     assert report.bad[0].text == f"the endpoint 'x' belongs to {file('a')}"
 
 
+SAME = "/websockets/v4/service/x"
+
+
+def test_of_two_files_with_one_url_the_first_in_order_wins(folder: Folder) -> None:
+    folder.endpoint("a", endpoint="x")
+    folder.endpoint("b", endpoint=SAME)
+    report = sync()
+    assert told(report) == {file("a"): "new", file("b"): "bad"}
+    [bad] = report.bad
+    assert bad.text == (
+        f"the endpoint '{SAME}' has the same URL as 'x', which belongs to {file('a')}"
+    )
+
+
+def test_a_file_does_not_get_the_url_of_a_row_that_people_made(folder: Folder) -> None:
+    Endpoint.objects.create(endpoint="x", handler="described.echo")
+    folder.endpoint("a", endpoint=SAME)
+    assert reason().startswith(f"the endpoint '{SAME}' has the same URL as 'x', which has a row")
+    assert rows() == {"x": ""}
+
+
+def test_a_file_may_write_its_url_differently(folder: Folder) -> None:
+    folder.endpoint("a", endpoint="x")
+    sync()
+    key = Endpoint.objects.get().pk
+    folder.endpoint("a", endpoint=SAME)
+    assert told(sync()) == {file("a"): "changed"}
+    folder.remove("a.websocket")
+    folder.endpoint("b", endpoint="x")
+    assert told(sync()) == {file("b"): "changed"}
+    assert Endpoint.objects.get().pk == key
+    assert rows() == {"x": "b"}
+
+
+def test_of_two_rows_with_one_url_the_older_follows_its_file_and_the_newer_does_not(
+    folder: Folder,
+) -> None:
+    folder.endpoint("a", endpoint="/y/x")
+    folder.endpoint("b", endpoint="/z/x")
+    sync()
+    Endpoint.objects.filter(endpoint="/y/x").update(endpoint="x")  # as a changed PREFIX would
+    Endpoint.objects.filter(endpoint="/z/x").update(endpoint=SAME)
+    for older, newer in (("a", "b"), ("b", "a")):
+        folder.endpoint("a", endpoint="x", description=f"{older} is older")
+        folder.endpoint("b", endpoint=SAME, description=f"{older} is older")
+        assert told(sync()) == {file(older): "changed", file(newer): "bad"}
+        row = Endpoint.objects.get(source__endswith=f"{older}.websocket")
+        assert row.description == f"{older} is older"
+        # Recreated, the row is the newer one.
+        values = Endpoint.objects.filter(pk=row.pk).values().get()
+        row.delete()
+        Endpoint.objects.create(**{**values, "id": None})
+
+
 def test_the_file_that_owns_a_row_keeps_it_from_one_that_comes_before(folder: Folder) -> None:
     folder.endpoint("b", endpoint="x")
     sync()

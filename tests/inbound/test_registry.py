@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from websockets_app.inbound.config import EndpointConfig
 from websockets_app.inbound.registry import Registry
-from websockets_app.models.patterns import validate_endpoint
+from websockets_app.models.patterns import url_key, validate_endpoint
+from websockets_app.models.shadowing import Overlap, overlap
 
 PREFIX = "/websockets/v4/service/"
 
@@ -50,6 +53,62 @@ def test_an_endpoint_with_a_leading_slash_is_absolute() -> None:
     assert found is not None
     assert dict(found.params) == {"type": "js"}
     assert registry(config(1, "/service/<str:type>")).match(PREFIX + "service/js") is None
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "path"),
+    [
+        ("ticker", "/websockets/v4/service/ticker", "ticker"),
+        ("/websockets/v4/service/ticker", "ticker", "ticker"),
+        ("chat/<slug:room>", "/websockets/v4/service/chat/<slug:name>", "chat/a"),
+        ("chat/<room>", "chat/<str:name>", "chat/a"),
+    ],
+)
+def test_of_two_rows_with_one_url_the_older_is_served(older: str, newer: str, path: str) -> None:
+    both = registry(config(2, newer), config(1, older))
+    found = both.match(PREFIX + path)
+    assert found is not None
+    assert found.config.id == 1
+    both.replace({}, [1])
+    found = both.match(PREFIX + path)
+    assert found is not None
+    assert found.config.id == 2
+
+
+PIECES = {
+    "a": "a", "17": "17", "x_y": "x_y",
+    "<x{}>": r"[a0é .-]{1,3}", "<str:y{}>": r"[a0é .-]{1,3}", "<int:n{}>": r"[0-9]{1,3}",
+    "<slug:s{}>": r"[aA0_-]{1,3}", "<path:p{}>": r"[a0-]{1,2}(/[a0-]{1,2})?",
+}  # fmt: skip
+"""What an endpoint may be made of, and an expression for the values that each piece takes."""
+
+
+@st.composite
+def endpoints_and_paths(draw: st.DrawFn) -> tuple[str, str]:
+    """Return an endpoint, and a path that it matches."""
+    pieces = draw(st.lists(st.sampled_from(sorted(PIECES)), min_size=1, max_size=3))
+    separators = draw(st.lists(st.sampled_from(["/", "-"]), min_size=3, max_size=3))
+    beginning, endpoint, path = draw(st.sampled_from(["", PREFIX])), "", ""
+    for number, (piece, separator) in enumerate(zip(pieces, separators, strict=False)):
+        value = draw(st.from_regex(PIECES[piece], fullmatch=True))
+        endpoint += (separator if number else "") + piece.format(number)
+        path += (separator if number else "") + value
+    return beginning + endpoint, PREFIX + path
+
+
+@settings(deadline=None)
+@given(endpoints_and_paths(), endpoints_and_paths())
+def test_what_shadows_an_endpoint_is_what_is_served_instead(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
+    (older, _), (newer, path) = one, other
+    found = registry(config(2, newer), config(1, older)).match(path)
+    assert found is not None
+    verdict = overlap(older, newer)
+    if verdict is not Overlap.SOME:
+        assert found.config.id == (1 if verdict is Overlap.ALL else 2)
+    if url_key(older) == url_key(newer):
+        assert verdict is Overlap.ALL
 
 
 @pytest.mark.parametrize("pattern_is_older", [True, False])

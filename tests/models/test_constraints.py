@@ -228,6 +228,39 @@ def test_an_endpoint_that_could_not_be_served_is_invalid(fields: dict[str, Any])
     assert refused.value.message_dict.keys() == fields.keys()
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize(
+    ("stored", "same"),
+    [
+        ("ticker", "ticker"),
+        ("ticker", "/websockets/v4/service/ticker"),
+        ("/websockets/v4/service/chat/<room>", "chat/<str:name>"),
+    ],
+)
+def test_a_second_endpoint_with_the_same_url_is_invalid(
+    stored: str, same: str, enabled: bool
+) -> None:
+    first = endpoint(endpoint=stored, enabled=enabled)
+    first.save()
+    first.full_clean()
+    renamed = endpoint(endpoint="other")
+    renamed.save()
+    renamed.endpoint = same
+    for row in (endpoint(endpoint=same), renamed):
+        with pytest.raises(ValidationError) as refused:
+            row.full_clean()
+        [error] = refused.value.error_dict["endpoint"]
+        assert error.code == "unique"
+
+
+def test_an_endpoint_that_is_no_path_is_invalid_for_that_alone() -> None:
+    endpoint(endpoint="a//b").save()
+    with pytest.raises(ValidationError) as refused:
+        endpoint(endpoint="/websockets/v4/service/a//b").full_clean()
+    [error] = refused.value.error_dict["endpoint"]
+    assert error.code == "endpoint"
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from websockets_app.exceptions import InvalidEndpoint
-from websockets_app.models.patterns import compile_route, route, validate_endpoint
+from websockets_app.models.patterns import compile_route, route, url_key, validate_endpoint
 
 PREFIX = "websockets/v4/service/"
 
@@ -122,3 +122,43 @@ def test_the_prefix_may_be_written_with_or_without_slashes(
     settings.WEBSOCKETS = {"PREFIX": prefix}
     assert route("echo") == expected
     assert route("/echo") == "echo"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ticker", "/websockets/v4/service/ticker"),
+        ("chat/<slug:room>", "chat/<slug:name>"),
+        ("chat/<slug:room>", "/websockets/v4/service/chat/<slug:name>"),
+        ("<room>/<int:n>", "<str:name>/<int:number>"),
+    ],
+)
+def test_endpoints_that_differ_only_in_writing_have_the_same_key(one: str, other: str) -> None:
+    assert url_key(one) == url_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ticker", "/ticker"),
+        ("ticker", "Ticker"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("chat/<slug:room>", "chat/<str:room>"),
+        ("chat/<slug:room>", "chat/room"),
+        ("chat/<slug:room>", "news/<slug:room>"),
+        ("<int:a>-<int:b>", "<int:a>/<int:b>"),
+    ],
+)
+def test_endpoints_with_other_urls_have_another_key(one: str, other: str) -> None:
+    assert url_key(one) != url_key(other)
+
+
+def test_the_key_follows_the_prefix(settings: Settings) -> None:
+    settings.WEBSOCKETS = {"PREFIX": ""}
+    assert url_key("ticker") == url_key("/ticker")
+
+
+def test_an_endpoint_in_decomposed_unicode_is_refused_with_the_composed_form() -> None:
+    validate_endpoint("caf\u00e9")
+    with pytest.raises(ValidationError, match=r"Unicode NFC.*: caf\u00e9"):
+        validate_endpoint("cafe\u0301")

@@ -30,6 +30,8 @@ from websockets_app.models.shadowing import Overlap, never_reached, overlap, sha
         ("chat/<slug:room>/end", "<path:rest>", "some"),
         ("/elsewhere/<str:x>", "<str:x>", "none"),
         ("chat/<nope:x>", "chat/<slug:room>", "none"),
+        ("<int:a>/<b>/<c>/<d>/<e>/<f>", "<slug:a>/<b>/<c>/<d>/<e>/<f>", "some"),
+        ("<a>/<b>/<c>/<d>/<e>/<int:f>", "<a>/<b>/<c>/<d>/<e>/<slug:f>", "some"),
     ],
 )
 def test_overlap(older: str, newer: str, expected: str) -> None:

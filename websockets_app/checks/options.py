@@ -17,6 +17,8 @@ from django.utils.module_loading import import_string
 from ..conf import WebsocketsSettings, app_settings
 from ..core.environment import AllowedVariables, is_entry
 from ..core.forwarding import UNIX_SOCKET, Proxies
+from ..exceptions import InvalidEndpoint
+from ..models.patterns import compile_route
 from .tags import WEBSOCKETS
 
 _WORDS: Final[Mapping[Any, str]] = {
@@ -113,8 +115,16 @@ def _one_of(*allowed: str) -> Callable[[str, Any], Iterator[checks.CheckMessage]
 
 
 def _check_prefix(key: str, value: str) -> Iterator[checks.CheckMessage]:
-    if any(character in "<>?#\\" or character.isspace() for character in value):
+    if any(character in "<>" or character.isspace() for character in value) or not _is_path(value):
         yield _bad_value(key, value, "a plain path, as 'websockets/v4/service/'")
+
+
+def _is_path(prefix: str) -> bool:
+    try:
+        compile_route("/" + f"{prefix.strip('/')}/endpoint".lstrip("/"))
+    except InvalidEndpoint:
+        return False
+    return True
 
 
 def _check_engines(key: str, value: Mapping[str, str]) -> Iterator[checks.CheckMessage]:

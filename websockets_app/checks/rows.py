@@ -47,7 +47,7 @@ def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]
     for newer, older in never_reached(endpoints):
         yield checks.Warning(
             f"The endpoint {newer} is never reached: {older} is older and takes all its paths.",
-            hint="Delete and create the one that is to lose, or change a path.",
+            hint="Change one of the paths, or delete one of the rows.",
             obj=newer,
             id="websockets_app.W041",
         )

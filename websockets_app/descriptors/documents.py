@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -38,6 +39,10 @@ class Document:
     @property
     def identity(self) -> str:
         return str(self.values[self.kind.identity])
+
+    @cached_property
+    def unique_key(self) -> Hashable:
+        return self.kind.unique_key(self.identity)
 
     def differing(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the file says otherwise than `values`, those of a row."""

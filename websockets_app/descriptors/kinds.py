@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -11,6 +12,7 @@ from django.db import models
 
 from ..models import Client, Endpoint
 from ..models.descriptor import Descriptor
+from ..models.patterns import url_key
 
 KeyField: TypeAlias = "models.Field[Any, Any]"
 
@@ -23,6 +25,8 @@ class Kind:
     suffix: str
     identity: str
     """The key whose value no two rows share."""
+    unique_key: Callable[[str], Hashable]
+    """Return what two identities have in common if they can't both have a row."""
     required: tuple[str, ...]
     """The keys without which a file says too little, the identity aside where it has a default."""
     switch: str
@@ -71,11 +75,15 @@ class Kind:
     def identity_of(self, row: Descriptor) -> str:
         return str(getattr(row, self.identity))
 
+    def unique_key_of(self, row: Descriptor) -> Hashable:
+        return self.unique_key(self.identity_of(row))
+
 
 ENDPOINTS: Final = Kind(
     model=Endpoint,
     suffix=".websocket",
     identity="endpoint",
+    unique_key=url_key,
     required=("endpoint", "handler"),
     switch="enabled",
 )
@@ -83,6 +91,7 @@ CLIENTS: Final = Kind(
     model=Client,
     suffix=".websocket-client",
     identity="name",
+    unique_key=str,
     required=("uri", "handler"),
     switch="desired",
     named_by_stem=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,11 +93,11 @@ def _claims(
 ) -> Claims:
     """Give each file the row that it owns, or one of its name whose own file is nowhere."""
     owned = {found.roots.path_of(row): row for row in rows if row.source}
-    left = {kind.identity_of(row): row for row in rows if row.source and found.has_left(row)}
+    left = _by_key(kind, [row for row in rows if row.source and found.has_left(row)])
     claims: Claims = {}
     for document in documents:
         row = owned.get(document.place.path)
-        claims[document] = row or left.pop(document.identity, None)
+        claims[document] = row or left.pop(document.unique_key, None)
     return claims
 
 
@@ -120,19 +120,37 @@ def _losers(
     kind: Kind, claims: Claims, rows: Sequence[Descriptor], found: Found
 ) -> Iterator[tuple[Document, str]]:
     claimed = _keys(claims)
-    standing = {kind.identity_of(row): row for row in rows if row.pk not in claimed}
-    rivals: dict[str, list[Document]] = defaultdict(list)
+    standing = _by_key(kind, [row for row in rows if row.pk not in claimed])
+    rivals: dict[Hashable, list[Document]] = defaultdict(list)
     for document in claims:
-        rivals[document.identity].append(document)
-    for identity, documents in rivals.items():
-        wanted = f"the {kind.noun} {identity!r}"
-        if identity in standing:
-            reason = f"{wanted} {_holder(standing[identity], found)}"
-            yield from ((document, reason) for document in documents)
+        rivals[document.unique_key].append(document)
+    for key, documents in rivals.items():
+        # Rows of the same URL may exist already. The oldest one is served, so its file wins.
+        holders = {row.pk: d for d in documents if (row := claims[d]) and _has(d, row)}
+        oldest = min(holders, default=None)
+        other = standing.get(key)
+        if other is not None and (oldest is None or other.pk < oldest):
+            held, holder = kind.identity_of(other), _holder(other, found)
+            for document in documents:
+                yield document, f"{_wanted(document, held)} {holder}"
             continue
-        winner = next((d for d in documents if _has(d, claims[d])), documents[0])
-        reason = f"{wanted} belongs to {winner.place.file}"
-        yield from ((document, reason) for document in documents if document is not winner)
+        winner = documents[0] if oldest is None else holders[oldest]
+        for document in documents:
+            if document is not winner:
+                name = _wanted(document, winner.identity)
+                yield document, f"{name} belongs to {winner.place.file}"
+
+
+def _by_key(kind: Kind, rows: Iterable[Descriptor]) -> dict[Hashable, Descriptor]:
+    """Return the rows by their unique keys, the oldest where several have the same."""
+    newest_first = sorted(rows, key=lambda row: row.pk, reverse=True)
+    return {kind.unique_key_of(row): row for row in newest_first}
+
+
+def _wanted(document: Document, held: str) -> str:
+    wanted = f"the {document.kind.noun} {document.identity!r}"
+    same = document.identity == held
+    return wanted if same else f"{wanted} has the same URL as {held!r}, which"
 
 
 def _holder(row: Descriptor, found: Found) -> str:
@@ -143,8 +161,8 @@ def _holder(row: Descriptor, found: Found) -> str:
     return f"belongs to {row.file}"
 
 
-def _has(document: Document, row: Descriptor | None) -> bool:
-    return row is not None and document.kind.identity_of(row) == document.identity
+def _has(document: Document, row: Descriptor) -> bool:
+    return document.kind.unique_key_of(row) == document.unique_key
 
 
 def _change(document: Document, row: Descriptor | None, found: Found) -> Change:

@@ -40,17 +40,15 @@ class Registry:
         gone = set(removed)
         kept = {key: config for key, config in self._configs.items() if key not in gone}
         configs = dict(sorted((kept | dict(changed)).items()))
-        self._literals = {
-            route(config.endpoint): config
-            for config in configs.values()
-            if "<" not in config.endpoint and config.pattern is not None
-        }
+        literals: dict[str, EndpointConfig] = {}
         patterns: defaultdict[str, list[EndpointConfig]] = defaultdict(list)
-        for config in configs.values():
+        for config in configs.values():  # the oldest first
             if "<" in config.endpoint:
                 patterns[route(config.endpoint).partition("<")[0]].append(config)
+            elif config.pattern is not None:
+                literals.setdefault(route(config.endpoint), config)
         self._lengths = sorted({len(beginning) for beginning in patterns})
-        self._patterns = dict(patterns)
+        self._literals, self._patterns = literals, dict(patterns)
         self._configs = configs
         self.loaded = True
 

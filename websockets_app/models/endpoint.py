@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.contrib.auth.models import Group
@@ -211,6 +211,29 @@ class Endpoint(Descriptor):
         self.check_strings("origins")
         if self.permission and "." not in self.permission:
             raise ValidationError({"permission": _("Write it as app_label.codename.")})
+
+    def validate_unique(self, exclude: Collection[str] | None = None) -> None:
+        """Also refuse an endpoint that another row writes differently.
+
+        A unique constraint can't do this because the prefix is a setting. If two rows get the same
+        URL anyway, the older one serves it, and a system check warns.
+        """
+        super().validate_unique(exclude)
+        if exclude is not None and "endpoint" in exclude:
+            return
+        key = patterns.url_key(self.endpoint)
+        others = type(self)._default_manager.exclude(pk=self.pk).order_by("pk")
+        for other in others.values_list("endpoint", flat=True):
+            if patterns.url_key(other) == key:
+                raise ValidationError(
+                    {
+                        "endpoint": ValidationError(
+                            _("The endpoint %(other)s already has this URL."),
+                            code="unique",
+                            params={"other": other},
+                        )
+                    }
+                )
 
 
 class EndpointGroupQuerySet(models.QuerySet["EndpointGroup"]):

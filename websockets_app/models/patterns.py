@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.urls.converters import get_converters
 from django.urls.resolvers import RoutePattern
 from django.utils.translation import gettext_lazy as _
 
@@ -13,6 +15,7 @@ from ..conf import app_settings
 from ..exceptions import InvalidEndpoint
 
 _CAPTURE: Final = re.compile(r"<[^<>]*>")
+_CONVERTER: Final = re.compile(r"<(?:([^<>:]*):)?[^<>]*>")
 _ESCAPE: Final = re.compile(r"%[0-9a-fA-F]{2}")
 
 
@@ -22,6 +25,19 @@ def route(endpoint: str) -> str:
         return endpoint[1:]
     prefix = app_settings.PREFIX.strip("/")
     return f"{prefix}/{endpoint}" if prefix else endpoint
+
+
+def url_key(endpoint: str) -> tuple[object, ...]:
+    """Return a key that is equal for two endpoints if they have the same URLs.
+
+    The key ignores how an endpoint is written: relative or absolute, `<name>` or `<str:name>`, and
+    under which names values are captured. It depends on the current prefix.
+    """
+    converters = get_converters()
+    # Literal text, a converter's name or None, literal text, …
+    pieces: list[object] = list(_CONVERTER.split(route(endpoint)))
+    pieces[1::2] = [type(converters.get(str(name or "str"))) for name in pieces[1::2]]
+    return tuple(pieces)
 
 
 def compile_route(endpoint: str) -> RoutePattern:
@@ -59,3 +75,10 @@ def validate_endpoint(endpoint: str) -> None:
             code="endpoint",
             params={"reason": str(error)},
         ) from None
+    if not unicodedata.is_normalized("NFC", endpoint):
+        # Clients ask for the composed form. The other one is a different URL that looks the same.
+        raise ValidationError(
+            _("Write accented letters as single characters (Unicode NFC): %(composed)s"),
+            code="endpoint",
+            params={"composed": unicodedata.normalize("NFC", endpoint)},
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import random
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice, product
+from itertools import product
 from typing import Any, Final
 
 from django.urls.resolvers import RoutePattern
@@ -115,7 +117,15 @@ def _paths(pattern: RoutePattern, also: Iterable[str] = ()) -> Iterator[str]:
         _accepted(pattern.converters[piece], (*_SAMPLES, *also)) if number % 2 else (piece,)
         for number, piece in enumerate(pieces)
     ]
-    return islice(map("".join, product(*values)), _MOST_PATHS)
+    return map("".join, _combinations(values))
+
+
+def _combinations(values: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """Return combinations of one item of each sequence: all, or an even sample of them."""
+    if math.prod(map(len, values)) <= _MOST_PATHS:
+        return product(*values)
+    chosen = random.Random(0).choices  # noqa: S311 - the same sample each time
+    return zip(*(chosen(column, k=_MOST_PATHS) for column in values), strict=True)
 
 
 def _parts(pattern: RoutePattern) -> list[str]:
