@@ -31,6 +31,11 @@ def statuses() -> dict[str, str]:
         ({"text": "<b>hello</b>"}, "text", "&lt;b&gt;hello&lt;/b&gt;"),
         ({"binary": b"\x00\xff"}, "binary", "00 ff"),
         ({"close_code": 4000, "close_reason": "that is all"}, "close", "4000 that is all"),
+        (
+            {"close_code": 4000, "close_cause": "admin"},
+            "close",
+            "4000 (closed by an operator)",
+        ),
     ],
 )
 def test_each_kind_of_message_is_shown(

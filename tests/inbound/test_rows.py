@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import SynchronousOnlyOperation
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -63,3 +64,20 @@ def test_from_another_process_who_has_no_row_is_nobody(db: None, key: str) -> No
         Session.objects.create(id=session_id, user_key=user_key, **about)
     assert WebsocketSession("a" * 32).user == tom
     assert WebsocketSession("b" * 32).user is None
+
+
+async def test_async_code_asks_for_a_session_of_another_process_by_coroutines(
+    transactional_db: None,
+) -> None:
+    tom = await User.objects.acreate(username="tom")
+    await Session.objects.acreate(
+        id="a" * 32, user_key=str(tom.pk), params={"room": "kitchen"},
+        endpoint_path="x", path="/x", opened_at=timezone.now(),
+    )  # fmt: skip
+    session = WebsocketSession("a" * 32)
+    assert await session.aclosed() is False
+    assert await session.aparams() == {"room": "kitchen"}
+    assert await session.auser() == tom
+    for name in ("closed", "params", "user"):
+        with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\(\)"):
+            getattr(session, name)

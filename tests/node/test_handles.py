@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -73,8 +74,22 @@ async def test_a_handle_knows_its_peer(tom: KeepingPeer) -> None:
     assert not tom.handle.closed
     assert tom.handle.params == {"room": "kitchen"}
     assert tom.handle.user == "tom"
+    assert await tom.handle.aclosed() is False
+    assert await tom.handle.aparams() == {"room": "kitchen"}
+    assert await tom.handle.auser() == "tom"
     tom.closed = True
     assert tom.handle.closed
+    assert await tom.handle.aclosed() is True
+
+
+async def test_a_cause_that_is_none_is_refused_before_anything_is_closed(
+    tom: KeepingPeer,
+) -> None:
+    with pytest.raises(ValueError, match="because"):
+        await tom.handle.aclose(cause="because")
+    with pytest.raises(ValueError, match="because"):
+        await in_thread(partial(tom.handle.close, cause="because"))
+    assert not tom.closed
 
 
 async def test_every_asynchronous_form_reaches_the_peer(tom: KeepingPeer) -> None:

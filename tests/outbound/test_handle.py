@@ -39,6 +39,7 @@ def client(transactional_db: None, make_handler: MakeHandler) -> WebsocketClient
         (lambda it: it.send_bytes(b"x"), "asend_bytes"),
         (lambda it: it.send_json({}), "asend_json"),
         (lambda it: it.close(), "aclose"),
+        (lambda it: it.closed, "aclosed"),
         (lambda it: it.send_text_async("x"), "asend"),
     ],
 )
@@ -76,6 +77,8 @@ def test_a_second_close_is_none(client: WebsocketClient) -> None:
     assert client.close() == SendAnswer.GONE
     with pytest.raises(ValueError, match="1005"):
         client.close(1005)
+    with pytest.raises(ValueError, match="because"):
+        client.close(cause="because")  # type: ignore[arg-type]
 
 
 def test_it_says_so_when_its_client_has_gone_also_inside_a_transaction(
@@ -159,9 +162,10 @@ async def test_in_a_callback_close_ends_the_connection_and_elsewhere_the_client(
 
     uri, handler = await make_peer(guests), make_handler(on_message=on_message)
     client = await websockets.acreate_websocket(uri, handler, name="it", backoff_base=0.1)
+    assert await client.aclosed() is False
     await guests.now[0].send("go")
     await aeventually(lambda: guests.ever == 2 and guests.now)
     await in_thread(client.close)
     await supervised.wait_for("stopped")
     assert guests.ever == 2
-    assert await in_thread(lambda: client.closed)
+    assert await client.aclosed() is True

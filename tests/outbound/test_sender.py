@@ -15,6 +15,7 @@ from tests.infrastructure.waiting import aeventually
 from tests.outbound.conftest import MakeHandler, MakePeer, Supervised, queue
 from tests.outbound.inbox import Inbox, Message
 from websockets_app import websockets
+from websockets_app.core.states import CloseCause
 from websockets_app.models import Client, ClientRuntime, OutboxMessage
 from websockets_app.outbound import sender as module
 from websockets_app.outbound.handle import WebsocketClient
@@ -305,13 +306,18 @@ async def test_messages_expire_also_where_a_runner_holds_no_client_at_all(
 # Closing
 
 
-async def test_close_follows_the_messages_before_it_with_code_and_reason(
-    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer, inbox: Inbox
+@pytest.mark.parametrize("cause", [CloseCause.HANDLER, CloseCause.ADMIN])
+async def test_close_follows_the_messages_before_it_with_code_reason_and_cause(
+    supervised: Supervised,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    inbox: Inbox,
+    cause: CloseCause,
 ) -> None:
     client = await supervised.add(await make_peer(inbox), make_handler())
     expected = [str(number) for number in range(WINDOW + 10)]
     await queue(client, *expected)
-    await WebsocketClient.of(client).aclose(4321, "that was all")
+    await WebsocketClient.of(client).aclose(4321, "that was all", cause=cause)
     await queue(client, "too late")
     row = await supervised.wait_for("stopped")
     assert row.reason == "closed by its code"
@@ -320,7 +326,7 @@ async def test_close_follows_the_messages_before_it_with_code_and_reason(
     await are(*["acknowledged"] * (len(expected) + 1), "queued")
     await client.arefresh_from_db()
     assert client.desired == "stop"
-    assert (await supervised.close()).cause == "handler"
+    assert (await supervised.close()).cause == cause
 
 
 async def test_close_waits_for_messages_that_have_to_be_sent_again(

@@ -179,7 +179,9 @@ def backlog_of(client: Client) -> SafeString:
 
 def _content(message: OutboxMessage) -> str:
     if message.close_code is not None:
-        return f"{message.close_code} {message.close_reason}".rstrip()
+        cause = message.get_close_cause_display()
+        told = f"{message.close_code} {message.close_reason}".rstrip()
+        return f"{told} ({cause})" if cause else told
     return message.text if message.text is not None else bytes(message.binary or b"").hex(" ")
 
 

@@ -15,7 +15,7 @@ from ..exceptions import NodeUnreachable
 from ..models import Session
 from ..node import elsewhere
 from ..node.forwarding import ThreadForwarding
-from ..node.handles import PeerHandle, runs_event_loop
+from ..node.handles import PeerHandle, refuse_in_event_loop, runs_event_loop
 from ..node.mail import Mail
 from ..node.node import nodes
 
@@ -40,26 +40,40 @@ class WebsocketSession(PeerHandle):
 
     @property
     def closed(self) -> bool:
-        """Whether the session is over: as this process knows, or else as its node has told."""
-        found = self._find()
-        if found or self._here:
-            return found is None or found[1].closed
+        """Whether the session is over: as this process knows, or else as its node has told.
+
+        The latter is a query: where an event loop runs, await `aclosed()`.
+        """
+        if self._is_known_here():
+            return super().closed
+        refuse_in_event_loop("aclosed")
         return not Session.objects.open().filter(pk=self.id).exists()
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """What the endpoint's pattern captured."""
-        if self._here or self._find():
+        """What the endpoint's pattern captured.
+
+        Of a session in another process it is a query: where an event loop runs, await `aparams()`.
+        """
+        if self._is_known_here():
             return super().params
+        refuse_in_event_loop("aparams")
         return Session.objects.values_list("params", flat=True).filter(pk=self.id).first() or {}
 
     @property
     def user(self) -> Any:
-        """Who opened the session; None where that was nobody known, or is nobody any more."""
-        if self._here or self._find():
+        """Who opened the session; None where that was nobody known, or is nobody any more.
+
+        Of a session in another process it is a query: where an event loop runs, await `auser()`.
+        """
+        if self._is_known_here():
             return super().user
+        refuse_in_event_loop("auser")
         key = Session.objects.values_list("user_key", flat=True).filter(pk=self.id).first()
         return _user_with(key) if key else None
+
+    def _is_known_here(self) -> bool:
+        return self._here or self._find() is not None
 
     def _post(self, letter: Mail) -> SendAnswer:
         channel = self._channel()

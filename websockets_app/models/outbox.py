@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce, Length
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import OnUncertain, OutboxStatus, outbox_statuses_before
+from ..core.states import CloseCause, OnUncertain, OutboxStatus, outbox_statuses_before
 from ..signals import outbox_filled
 from . import choices
 from .client import Client
@@ -43,6 +43,7 @@ class Claimed(NamedTuple):
     binary: bytes | None
     close_code: int | None
     close_reason: str
+    close_cause: str
 
 
 class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
@@ -220,6 +221,9 @@ class OutboxMessage(models.Model):
         _("close code"), null=True, help_text=_("It closes the connection, and the client ends.")
     )
     close_reason = models.CharField(_("close reason"), max_length=123, blank=True)
+    close_cause = models.CharField(
+        _("close cause"), max_length=15, choices=choices.CLOSE_CAUSE, blank=True
+    )
     status = models.CharField(
         _("status"),
         max_length=15,
@@ -245,6 +249,7 @@ class OutboxMessage(models.Model):
         ordering = ("-id",)
         constraints = (
             choices.one_of("status", OutboxStatus),
+            choices.one_of("close_cause", CloseCause, or_empty=True, mostly=""),
             models.CheckConstraint(
                 condition=(
                     Q(text__isnull=False, binary__isnull=True, close_code__isnull=True)

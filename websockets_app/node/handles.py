@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 from ..core.close_codes import checked, cut_reason
@@ -73,6 +74,19 @@ class PeerHandle:
         found = self._find()
         return found[1].user if found else None
 
+    async def aclosed(self) -> bool:
+        """Return whether the peer is no longer open, as `closed` says."""
+        return bool(await self._aget("closed"))
+
+    async def aparams(self) -> Mapping[str, Any]:
+        """Return what the endpoint's pattern captured, as `params` says."""
+        params: Mapping[str, Any] = await self._aget("params")
+        return params
+
+    async def auser(self) -> Any:
+        """Return who opened the session, as `user` says."""
+        return await self._aget("user")
+
     def send_text(self, text: str) -> SendAnswer:
         """Send a text message (the seed's `sendText`) and wait until it is written."""
         return self._send(text, "asend_text")
@@ -94,9 +108,10 @@ class PeerHandle:
     ) -> SendAnswer:
         """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes.
 
-        Raises `ValueError` for a code that may not be sent.
+        `cause` is what the close event and the session's row say. Raises `ValueError` for a code
+        that may not be sent, or a cause that is none of `CloseCause`.
         """
-        code = checked(code)
+        code, cause = checked(code), CloseCause(cause)
         letter = mail.closing(self.id, code, cut_reason(reason), cause)
         return self._wait(lambda peer: peer.aclose(code, reason, cause), letter, "aclose")
 
@@ -117,9 +132,10 @@ class PeerHandle:
     ) -> SendAnswer:
         """Close the connection with an RFC 6455 close code and a reason of up to 123 bytes.
 
-        Raises `ValueError` for a code that may not be sent.
+        `cause` is what the close event and the session's row say. Raises `ValueError` for a code
+        that may not be sent, or a cause that is none of `CloseCause`.
         """
-        code = checked(code)
+        code, cause = checked(code), CloseCause(cause)
         letter = mail.closing(self.id, code, cut_reason(reason), cause)
         return await self._reach(lambda peer: peer.aclose(code, reason, cause), letter)
 
@@ -138,6 +154,16 @@ class PeerHandle:
 
     async def _asend(self, frame: Frame) -> SendAnswer:
         return await self._reach(lambda peer: peer.asend(frame), mail.sending(self.id, frame))
+
+    async def _aget(self, name: str) -> Any:
+        """Return the property `name`, in a thread if that takes a query."""
+        if self._is_known_here():
+            return getattr(self, name)
+        return await sync_to_async(getattr)(self, name)
+
+    def _is_known_here(self) -> bool:
+        """Tell whether this process knows about the peer without a query."""
+        return True
 
     def _find(self) -> tuple[nodes.Node, LivePeer] | None:
         return nodes.find_peer(self.id)

@@ -53,11 +53,11 @@ class WebsocketClient(PeerHandle):
     def closed(self) -> bool:
         """Whether no connection is open: as this process knows, or else the runner's last word.
 
-        The latter is a query. So where an event loop runs, ask in a thread, by `sync_to_async`.
+        The latter is a query: where an event loop runs, await `aclosed()`.
         """
-        found = self._find()
-        if found or self._connection_id:
-            return found is None or found[1].closed
+        if self._is_known_here():
+            return super().closed
+        refuse_in_event_loop("aclosed")
         return not ClientRuntime.objects.filter(
             client=int(self.id), state=ClientState.OPEN
         ).exists()
@@ -94,7 +94,7 @@ class WebsocketClient(PeerHandle):
 
         To do the latter takes time, so where an event loop runs that is for `asend`.
         """
-        if self._connection_id or self._find():
+        if self._is_known_here():
             super().send_text_async(text)
         else:
             self.send(text)
@@ -105,16 +105,17 @@ class WebsocketClient(PeerHandle):
         """Close the client (the seed's `close`) once the messages sent before have gone out.
 
         A lasting client is stopped, an ephemeral one is gone. In a callback, close its connection
-        alone, and at once. Raises `ValueError` for a code that may not be sent.
+        alone, and at once. `cause` is what the close event says. Raises `ValueError` for a code
+        that may not be sent, or a cause that is none of `CloseCause`.
         """
         if self._connection_id:
             return super().close(code, reason, cause=cause)
         refuse_in_event_loop("aclose")
-        code = checked(code)
+        code, cause = checked(code), CloseCause(cause)
         if not Client.objects.desired_to_run().filter(pk=self.id).exists():
             return SendAnswer.GONE
         if not closes_of(int(self.id)).exists():  # a second one would meet what is opened next
-            self._put(close_code=code, close_reason=cut_reason(reason))
+            self._put(close_code=code, close_reason=cut_reason(reason), close_cause=cause)
         return SendAnswer.FORWARDED
 
     async def aclose(
@@ -125,19 +126,22 @@ class WebsocketClient(PeerHandle):
             return await super().aclose(code, reason, cause=cause)
         return await sync_to_async(self.close)(code, reason, cause=cause)
 
+    def _is_known_here(self) -> bool:
+        return bool(self._connection_id or self._find())
+
     def _find(self) -> tuple[nodes.Node, LivePeer] | None:
         if self._connection_id:
             return nodes.find_peer(self._connection_id)
         return _held_here(self)
 
     def _send(self, frame: Frame, other: str) -> SendAnswer:
-        if self._connection_id or self._find():
+        if self._is_known_here():
             return super()._send(frame, other)
         refuse_in_event_loop(other)
         return self._forward(frame)
 
     async def _asend(self, frame: Frame) -> SendAnswer:
-        if self._connection_id or self._find():
+        if self._is_known_here():
             return await super()._asend(frame)
         return await sync_to_async(self._forward)(frame)
 

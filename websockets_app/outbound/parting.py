@@ -66,7 +66,7 @@ def by_code(message: Claimed) -> Parting:
         state=ClientState.STOPPED,
         reason="closed by its code",
         code=message.close_code or CloseCode.NORMAL,
-        cause=CloseCause.HANDLER,
+        cause=CloseCause(message.close_cause or CloseCause.HANDLER),
         close_reason=message.close_reason,
     )
 
