@@ -15,6 +15,7 @@
     ├── InvalidEndpoint             a path that isn't Django ``path()`` syntax
     ├── InvalidDescriptorFile       a file that can't become a row: the text says why
     ├── InvalidDescriptorPath       a path that holds no descriptor files
+    ├── SessionGone                 a callback keeps sending after its peer has left
     ├── NodeUnreachable             a session's node can't be reached over the channel layer
     ├── InvalidShared               a key, value or member can't be shared: the text says why
     ├── SharedBusy                  other processes never let go of a key's members
@@ -94,6 +95,14 @@ class InvalidDescriptorFile(WebsocketsError):
 
 class InvalidDescriptorPath(WebsocketsError):
     """The path is neither a folder nor a descriptor file."""
+
+
+class SessionGone(WebsocketsError):
+    """The session or connection is closed: nothing can be sent any more."""
+
+    def __init__(self, message: str = "", session: object = None) -> None:
+        super().__init__(message)
+        self.session = session
 
 
 class NodeUnreachable(WebsocketsError):

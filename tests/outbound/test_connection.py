@@ -331,3 +331,31 @@ async def test_a_flood_of_messages_leaves_others_their_turns(
         await busy
     between = sum(later > earlier + 1 for earlier, later in itertools.pairwise(heard))
     assert between >= 150  # nearly each message was followed by somebody else's turn
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["def", "async def"])
+async def test_a_callback_that_sends_in_a_loop_ends_with_its_connection(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer, plain: bool
+) -> None:
+    answers: list[list[str]] = []
+
+    async def leave(socket: ServerConnection) -> None:
+        await socket.recv()
+
+    async def send_on(session: websockets.Peer) -> None:
+        answers.append([])
+        while True:
+            answers[-1].append(await session.asend_text("tick"))
+            await asyncio.sleep(0.01)
+
+    def send_on_plain(session: websockets.Peer) -> None:
+        answers.append([])
+        while True:
+            answers[-1].append(session.send_text("tick"))
+            time.sleep(0.01)
+
+    handler = make_handler(on_open=send_on_plain if plain else send_on)
+    await supervised.add(await make_peer(leave), handler)
+    await aeventually(lambda: len(answers) > 2)  # a busy callback would keep it from reconnecting
+    assert [attempt[-1] for attempt in answers[:2]] == ["gone", "gone"]
+    assert not [event for event in await supervised.events() if event.kind == "error"]

@@ -189,6 +189,21 @@ def test_a_handler_sends_and_closes_by_its_session(form: str) -> None:
     assert module.ends == [(4000, "enough")]
 
 
+def test_a_handler_that_sends_on_after_the_end_is_ended_without_an_error(form: str) -> None:
+    wait, prefix = ("await ", "a") if form == "async def" else ("", "")
+    module = made_of(
+        "answers = []\n"
+        f"{form} on_message(message, session):\n"
+        f"    {wait}session.{prefix}close()\n"
+        "    while True:\n"
+        f"        answers.append({wait}session.{prefix}send_text('tick'))\n"
+    )
+    with Conversation(module) as conversation:
+        conversation.send("x")
+        conversation.wait_closed()
+    assert module.answers == ["gone"]
+
+
 def test_other_code_can_write_to_and_close_the_session() -> None:
     with Conversation("echo") as conversation:
         assert conversation.session.send_text("from a view") == "written"

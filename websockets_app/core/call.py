@@ -27,15 +27,20 @@ class Called(Protocol):
     def user(self) -> Any: ...
 
 
-class Call(NamedTuple):
-    """One callback being run for one peer."""
-
+class _CallFields(NamedTuple):
     method: Method
     peer: Called
     message: str | bytes | None = None
     error: str | None = None
     code: int | None = None
     reason: str | None = None
+
+
+class Call(_CallFields):
+    """One callback being run for one peer."""
+
+    told_gone = False
+    """Whether a send of this callback to its own peer was already answered with `gone`."""
 
     @property
     def session(self) -> Peer:

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from ..core.call import Call, Called, current_call
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, Method, OnHandlerError
-from ..exceptions import MayOpenFailed
+from ..exceptions import MayOpenFailed, SessionGone
 from ..recording.peer_record import PeerRecord
 from .frames import Frame, as_frame
 from .loader import Callback, Handler
@@ -89,7 +89,8 @@ class Dispatcher:
             await self._run(target.handler.on_error, call)
         except BaseException as error:
             raise_what_ends_the_task(error)
-            self._report(target.handler.on_error, error)
+            if not self._was_ended_by_peer(error):
+                self._report(target.handler.on_error, error)
 
     async def close(self, code: int, reason: str) -> None:
         target = self._target
@@ -145,8 +146,15 @@ class Dispatcher:
             )
 
     async def _fail(self, callback: Callback, error: BaseException) -> None:
-        self._report(callback, error)
-        await self.error(_text(error))
+        if not self._was_ended_by_peer(error):
+            self._report(callback, error)
+            await self.error(_text(error))
+
+    def _was_ended_by_peer(self, error: BaseException) -> bool:
+        """Tell whether a callback ended because its own peer has left, which is no error."""
+        if isinstance(error, BaseExceptionGroup):  # from a TaskGroup
+            return all(map(self._was_ended_by_peer, error.exceptions))
+        return isinstance(error, SessionGone) and error.session == self._target.handle
 
     def _report(self, callback: Callback, error: BaseException) -> None:
         self._log(callback, error)

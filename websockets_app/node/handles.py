@@ -10,9 +10,11 @@ from typing import Any, ClassVar, Final, TypeVar
 from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
+from ..core.call import current_call
 from ..core.close_codes import checked, cut_reason
-from ..core.states import CloseCause, Direction, SendAnswer
+from ..core.states import CloseCause, Direction, Method, SendAnswer
 from ..dispatch.frames import Frame, as_json
+from ..exceptions import SessionGone
 from . import mail
 from . import node as nodes
 from .mail import Mail
@@ -24,6 +26,8 @@ Work = Callable[[LivePeer], Coroutine[Any, Any, SendAnswer]]
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 _ANSWER_SECONDS: Final = 30.0
+_ENDED_BY_SESSION_GONE: Final = {Method.ON_OPEN, Method.ON_MESSAGE, Method.ON_ERROR}
+"""`on_close` cleans up, and while `may_open` runs the session isn't open yet."""
 
 
 class PeerHandle:
@@ -31,6 +35,9 @@ class PeerHandle:
 
     Every call finds the live peer among the nodes of this process, so that a handle outlives what
     it names: then `closed` is true and sends answer `SendAnswer.GONE`.
+
+    A callback that keeps sending to its own peer after that answer gets `SessionGone`, so that a
+    loop which ignores the answer ends.
     """
 
     __slots__ = ("__weakref__", "id")
@@ -101,7 +108,10 @@ class PeerHandle:
 
     def send_text_async(self, text: str) -> None:
         """Queue a text message and return at once (the seed's `sendTextAsync`); works anywhere."""
-        self._change(lambda node, peer: peer.send_soon(text), mail.sending(self.id, text))
+        letter = mail.sending(self.id, text)
+        if self._find() is None:
+            self._check_not_told_gone()
+        self._change(lambda node, peer: peer.send_soon(text), letter)
 
     def close(
         self, code: int = 1000, reason: str = "", *, cause: CloseCause = CloseCause.HANDLER
@@ -150,10 +160,29 @@ class PeerHandle:
         self._change(lambda node, peer: node.peers.leave(peer, group), letter)
 
     def _send(self, frame: Frame, other: str) -> SendAnswer:
-        return self._wait(lambda peer: peer.asend(frame), mail.sending(self.id, frame), other)
+        answer = self._wait(lambda peer: peer.asend(frame), mail.sending(self.id, frame), other)
+        if answer is SendAnswer.GONE:
+            self._check_not_told_gone()
+        return answer
 
     async def _asend(self, frame: Frame) -> SendAnswer:
-        return await self._reach(lambda peer: peer.asend(frame), mail.sending(self.id, frame))
+        answer = await self._reach(lambda peer: peer.asend(frame), mail.sending(self.id, frame))
+        if answer is SendAnswer.GONE:
+            self._check_not_told_gone()
+        return answer
+
+    def _check_not_told_gone(self) -> None:
+        """Raise `SessionGone` if a callback of this very peer was already answered `gone`.
+
+        Tasks and threads that run in the callback's context count as part of it. Code outside of
+        the peer's own callbacks is never interrupted: it may have others to send to.
+        """
+        call = current_call.get()
+        if call is None or call.method not in _ENDED_BY_SESSION_GONE or call.session != self:
+            return
+        if call.told_gone:
+            raise SessionGone(f"{self!r} is closed: nothing can be sent any more.", self)
+        call.told_gone = True
 
     async def _aget(self, name: str) -> Any:
         """Return the property `name`, in a thread if that takes a query."""
