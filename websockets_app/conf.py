@@ -29,6 +29,9 @@ class WebsocketsSettings:
     ALLOWED_CLIENT_HOSTS: Sequence[str] = ()
     """Hosts, addresses and networks that clients may dial although they aren't public."""
 
+    ALLOWED_CLIENT_PROXIES: Sequence[str] = ()
+    """Hosts, addresses and networks of proxies that clients may use, although not public."""
+
     CLIENT_ENVIRONMENT: Sequence[str] = ()
     """Environment variables that clients may read as `env:NAME`: names, or prefixes (`FEED_*`)."""
 

@@ -138,3 +138,25 @@ def test_a_client_that_reads_a_variable_which_is_not_allowed(
     assert "feed" in message.msg
     assert "env:DJANGO_SECRET_KEY" in message.msg
     assert "CLIENT_ENVIRONMENT" in message.msg
+
+
+@pytest.mark.parametrize(
+    ("hosts", "proxies", "expected"),
+    [
+        (["proxy.internal"], [], ["W045"]),
+        ([".internal"], ["10.0.0.1"], ["W045"]),
+        (["proxy.internal"], ["proxy.internal"], []),
+        ([], [], []),
+    ],
+)
+def test_a_proxy_that_is_listed_as_a_host_only(
+    settings: Settings, hosts: list[str], proxies: list[str], expected: list[str]
+) -> None:
+    settings.WEBSOCKETS = {
+        **settings.WEBSOCKETS,
+        "ALLOWED_CLIENT_HOSTS": hosts,
+        "ALLOWED_CLIENT_PROXIES": proxies,
+    }
+    proxy = "http://me:secret@proxy.internal:3128"
+    Client.objects.create(name="feed", uri="ws://x/", handler="handlers.printer", proxy=proxy)
+    assert ids(check()) == expected

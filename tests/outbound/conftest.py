@@ -33,6 +33,7 @@ def quick_and_local(settings: Settings) -> None:
         **settings.WEBSOCKETS,
         "HANDLER_PACKAGES": ["made_handlers"],
         "ALLOWED_CLIENT_HOSTS": ["127.0.0.1", "localhost"],
+        "ALLOWED_CLIENT_PROXIES": ["127.0.0.1", "localhost"],
         "CLIENT_ENVIRONMENT": ["NOT_THERE", "FEED_*"],
         "POLL_INTERVAL": 0.05,
     }

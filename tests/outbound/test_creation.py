@@ -146,13 +146,13 @@ async def test_a_callback_may_create_a_client(
 @pytest.mark.parametrize(
     ("kind", "words", "uri", "options"),
     [
-        (errors.PeerUnreachable, "Connect call failed", NOBODY, {}),
+        (errors.PeerUnreachable, "Connection refused", NOBODY, {}),
         (errors.PeerUnreachable, "its name has no address", "ws://nowhere.invalid/?k=s3cret", {}),
         (errors.AddressNotAllowed, "ALLOWED_CLIENT_HOSTS", "ws://10.0.0.1/?k=s3cret", {}),
         (errors.CredentialMissing, "env:NOT_THERE", f"{NOBODY}?k=env:NOT_THERE", {}),
         (errors.CredentialMissing, "env:NOT_THERE", NOBODY, {"headers": {"A": "env:NOT_THERE"}}),
         (errors.InvalidUri, "header", NOBODY, {"headers": {"X": "s3cret\r\nHost: b"}}),
-        (errors.ConnectFailed, "subprotocol", NOBODY, {"subprotocols": ["no token"]}),
+        (errors.InvalidUri, "subprotocol", NOBODY, {"subprotocols": ["s3cret token"]}),
     ],
 )
 async def test_what_nobody_can_connect_to_raises_the_reason(

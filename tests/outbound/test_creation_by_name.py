@@ -136,7 +136,7 @@ async def test_one_that_was_there_is_left_as_it_was_when_it_can_not_open(
     await supervised.add(NOBODY, handler, name="stopped", desired="stop")
     await supervised.add(NOBODY, handler, name="tries")
     for name in ("stopped", "tries"):
-        with pytest.raises(errors.PeerUnreachable, match="Connect call failed"):
+        with pytest.raises(errors.PeerUnreachable, match="Connection refused"):
             await websockets.acreate_websocket(NOBODY, handler, name=name)
     desired = {row.name: row.desired async for row in Client.objects.all()}
     assert desired == {"stopped": "stop", "tries": "run"}

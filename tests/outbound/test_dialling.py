@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import logging
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
@@ -145,9 +146,12 @@ async def test_retry_after_is_a_number_or_a_date(
         ({"uri": "ws://10.0.0.1/"}, "ALLOWED_CLIENT_HOSTS"),
         ({"uri": "ws://127.0.0.1/?a=env:NOT_THERE"}, "env:NOT_THERE"),
         ({"headers": {"X": "a\r\nHost: b"}}, "holds a character"),
+        ({"headers": {"Authorization: Bearer pa/ss": ""}}, "holds a character"),
+        ({"origin": "https://pa/ss\r\nHost: b"}, "origin holds a character"),
         ({"proxy": "ftp://127.0.0.1"}, "The proxy isn't valid: scheme ftp isn't supported"),
-        ({"proxy": "http://10.0.0.1:3128"}, "ALLOWED_CLIENT_HOSTS"),
-        ({"subprotocols": ["no token"]}, "subprotocol"),
+        ({"proxy": "http://10.0.0.1:3128"}, "ALLOWED_CLIENT_PROXIES"),
+        ({"subprotocols": ["pa/ss"]}, "subprotocol"),
+        ({"uri": f"ws://{'x' * 70}.example/"}, "isn't a valid name"),
     ],
 )
 async def test_what_can_never_connect_is_hopeless(
@@ -198,7 +202,8 @@ async def test_a_name_that_leads_inside_is_refused_whatever_it_is_called(
     dialler = Dialler(asyncio.get_running_loop())
     outcome = await failure(dialler, config_of("ws://localhost:9/", make_handler))
     assert outcome.hopeless
-    assert outcome.reason.startswith("localhost (")
+    assert outcome.reason.startswith("localhost isn't public")
+    assert "127.0.0.1" not in outcome.reason
     dialler.stop()
 
 
@@ -278,7 +283,7 @@ async def test_a_certificate_for_another_name_is_refused(
         config_of(uri, make_handler, ca_certificates=certificates.authority.read_text()),
     )
     assert outcome.hopeless
-    assert "mismatch" in outcome.reason
+    assert "the certificate is for another host" in outcome.reason
 
 
 def test_certificates_that_cannot_be_read_are_a_problem_of_the_row(
@@ -347,11 +352,155 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 def test_the_library_never_logs_headers_and_messages(caplog: pytest.LogCaptureFixture) -> None:
-    import logging
-
     from websockets_app.outbound.dialling import _Discreet
 
     logger = _Discreet(logging.getLogger("websockets_app.outbound.dialling.socket"), {})
     caplog.set_level(logging.DEBUG, logger="websockets_app.outbound.dialling.socket")
     assert not logger.isEnabledFor(logging.DEBUG)
     assert logger.isEnabledFor(logging.INFO)
+
+
+# Reasons hold no secret
+
+
+@pytest.mark.parametrize(
+    ("uri", "value"),
+    [
+        ("ws://env:FEED_VALUE/", "10.9.8.7"),
+        ("ws://env:FEED_VALUE/", "10.9.8.7:6543"),
+        ("ws://env:FEED_VALUE/", "s3cret.invalid"),
+        ("ws://env:FEED_VALUE/", "s3cret:pass"),
+        ("ws://env:FEED_VALUE/", f"s3cret{'x' * 70}"),
+        ("ws://127.0.0.1:env:FEED_VALUE/", "s3cret"),
+        ("ws://[::1%env:FEED_VALUE]/", "s3cret"),
+        ("ws://[env:FEED_VALUE]/", "s3cret"),
+    ],
+)
+async def test_a_reason_does_not_tell_what_a_variable_holds(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    uri: str,
+    value: str,
+) -> None:
+    monkeypatch.setenv("FEED_VALUE", value)
+    caplog.set_level(logging.INFO)
+    outcome = await failure(dialler, config_of(uri, make_handler))
+    assert outcome.reason
+    for text in (outcome.reason, caplog.text):
+        assert "s3cret" not in text
+        assert value.partition(":")[0] not in text
+
+
+async def test_a_reason_does_not_tell_the_address_of_an_allowed_name(
+    dialler: Dialler, make_handler: MakeHandler
+) -> None:
+    outcome = await failure(dialler, config_of("ws://localhost:9/", make_handler))
+    assert outcome.reason == "Connection refused"
+
+
+async def test_a_certificate_for_another_host_does_not_tell_what_a_variable_holds(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    make_peer: MakePeer,
+    certificates: Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FEED_HOST", "localhost")
+    uri = (await make_peer(stay, ssl=certificates.server_context())).replace(
+        "127.0.0.1", "env:FEED_HOST"
+    )
+    authority = certificates.authority.read_text()
+    outcome = await failure(dialler, config_of(uri, make_handler, ca_certificates=authority))
+    assert outcome.hopeless
+    assert "localhost" not in outcome.reason
+
+
+# Behind a proxy
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A proxy that notes what it is asked for, and refuses."""
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "169.254.169.254", "169.254.169.254:80", "[fd00:ec2::254]", "[::ffff:169.254.169.254]",
+        "2852039166", "169.254.169.254.", "169.254.169%2e254", "１６９.254.169.254",
+        "metadata.google.internal", "10.0.0.1", "me:pass@169.254.169.254",
+    ],
+)  # fmt: skip
+async def test_an_allowed_proxy_leads_to_no_private_or_metadata_address(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    proxy: tuple[str, list[bytes]],
+    authority: str,
+) -> None:
+    through, asked = proxy
+    config = config_of(f"ws://{authority}/latest/", make_handler, proxy=through)
+    outcome = await failure(dialler, config)
+    assert outcome.hopeless
+    assert "WEBSOCKETS['ALLOWED_CLIENT_HOSTS']" in outcome.reason
+    assert not asked
+
+
+async def test_a_name_that_resolves_to_a_private_address_is_refused_behind_a_proxy_too(
+    make_handler: MakeHandler, proxy: tuple[str, list[bytes]], settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "ALLOWED_CLIENT_HOSTS": []}
+    dialler = Dialler(asyncio.get_running_loop())
+    outcome = await failure(dialler, config_of("ws://localhost/", make_handler, proxy=proxy[0]))
+    assert outcome.reason.startswith("localhost isn't public")
+    assert not proxy[1]
+    dialler.stop()
+
+
+async def test_a_public_host_is_reached_through_a_proxy(
+    dialler: Dialler, make_handler: MakeHandler, proxy: tuple[str, list[bytes]]
+) -> None:
+    outcome = await failure(dialler, config_of("ws://8.8.8.8/", make_handler, proxy=proxy[0]))
+    assert outcome.reason == "the proxy answered HTTP 403"
+    assert proxy[1] == [b"CONNECT 8.8.8.8:80 HTTP/1.1\r\n"]
+
+
+async def test_a_host_that_clients_may_dial_is_not_thereby_an_allowed_proxy(
+    make_handler: MakeHandler, proxy: tuple[str, list[bytes]], settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "ALLOWED_CLIENT_PROXIES": []}
+    dialler = Dialler(asyncio.get_running_loop())
+    outcome = await failure(dialler, config_of("ws://8.8.8.8/", make_handler, proxy=proxy[0]))
+    assert outcome.hopeless
+    assert "WEBSOCKETS['ALLOWED_CLIENT_PROXIES']" in outcome.reason
+    assert not proxy[1]
+    dialler.stop()
+
+
+async def test_a_name_server_that_says_nothing_leaves_the_proxy_half_of_the_time(
+    dialler: Dialler,
+    make_handler: MakeHandler,
+    proxy: tuple[str, list[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def say_nothing(host: str, port: int) -> list[str]:
+        if host == "127.0.0.1":
+            return [host]
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(dialler, "_resolve", say_nothing)
+    config = config_of("ws://slow.example/", make_handler, proxy=proxy[0], open_timeout=2)
+    assert (await failure(dialler, config)).reason == "the proxy answered HTTP 403"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.core import checks
 from django.db import OperationalError, ProgrammingError, router
@@ -16,6 +17,7 @@ from ..core.states import Desired, RateScope
 from ..inbound.config import problem_of as problem_of_endpoint
 from ..models import Client, Endpoint
 from ..models.shadowing import never_reached
+from ..outbound.address import AllowedHosts
 from ..outbound.config import environment_problem
 from ..outbound.config import problem_of as problem_of_client
 from .options import are_usable
@@ -77,6 +79,15 @@ def _check_clients(clients: list[Client]) -> Iterator[checks.CheckMessage]:
                 obj=client,
                 id="websockets_app.W044",
             )
+        elif _is_listed_as_host_only(client.proxy):
+            yield checks.Warning(
+                f"The client {client} can't use its proxy: WEBSOCKETS['ALLOWED_CLIENT_HOSTS'] "
+                "lists it, but WEBSOCKETS['ALLOWED_CLIENT_PROXIES'] doesn't.",
+                hint="Move the proxy to ALLOWED_CLIENT_PROXIES. Leave it in ALLOWED_CLIENT_HOSTS "
+                "only if clients should also connect to it as a peer.",
+                obj=client,
+                id="websockets_app.W045",
+            )
         elif client.desired == Desired.RUN and (problem := problem_of_client(client)):
             yield checks.Warning(
                 f"The client {client} can't run: {problem}",
@@ -84,3 +95,13 @@ def _check_clients(clients: list[Client]) -> Iterator[checks.CheckMessage]:
                 obj=client,
                 id="websockets_app.W042",
             )
+
+
+def _is_listed_as_host_only(proxy: str) -> bool:
+    """Return whether `proxy` is among the hosts that clients may dial, but not the proxies."""
+    try:
+        host = urlsplit(proxy).hostname or ""
+    except ValueError:
+        return False
+    hosts = AllowedHosts(app_settings.ALLOWED_CLIENT_HOSTS)
+    return hosts.lists(host) and not AllowedHosts(app_settings.ALLOWED_CLIENT_PROXIES).lists(host)

@@ -19,7 +19,7 @@ from ..conf import app_settings
 from ..core.environment import AllowedVariables
 from ..dispatch.pool import SyncPool
 from . import tls
-from .address import AllowedHosts, vetted
+from .address import AllowedHosts, Host, check_behind_proxy, vetted
 from .config import ClientConfig
 from .credentials import ClientEnvironment
 from .target import Target, target_of
@@ -33,7 +33,8 @@ class Dialler:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         # Threads of its own: a dead name server holds up nobody else, nor the process's end.
         self._resolvers = SyncPool(loop, RESOLVER_THREADS)
-        self._allowed = AllowedHosts(app_settings.ALLOWED_CLIENT_HOSTS)
+        self._hosts = AllowedHosts(app_settings.ALLOWED_CLIENT_HOSTS)
+        self._proxies = AllowedHosts(app_settings.ALLOWED_CLIENT_PROXIES, "ALLOWED_CLIENT_PROXIES")
         self._environment = ClientEnvironment(
             os.environ, AllowedVariables(app_settings.CLIENT_ENVIRONMENT)
         )
@@ -48,17 +49,31 @@ class Dialler:
         """
         target = target_of(config, self._environment)
         async with self._slot(target.dialled), asyncio.timeout(config.open_timeout) as patience:
-            addresses = await vetted(*target.dialled, self._allowed, self._resolve)
+            if target.proxy_host is None:
+                addresses = await vetted(target.peer, self._hosts, self._resolve)
+            else:
+                await self._check_peer_of_proxy(target, config)
+                addresses = await vetted(target.proxy_host, self._proxies, self._resolve)
             return await _first_that_answers(config, target, addresses, patience)
 
     def stop(self) -> None:
         self._resolvers.stop()
 
-    def _slot(self, dialled: tuple[str, int]) -> asyncio.Semaphore:
+    async def _check_peer_of_proxy(self, target: Target, config: ClientConfig) -> None:
+        """Check what the proxy is asked for, in half of the time: DNS may be missing here."""
+
+        async def resolve(host: str, port: int) -> list[str]:
+            async with asyncio.timeout(config.open_timeout / 2):
+                return await self._resolve(host, port)
+
+        await check_behind_proxy(target.peer, self._hosts, resolve)
+
+    def _slot(self, dialled: Host) -> asyncio.Semaphore:
         """Return what counts the handshakes with a host; it lasts as long as there are any."""
-        slot = self._slots.get(dialled)
+        key = dialled.name, dialled.port
+        slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[dialled] = asyncio.Semaphore(app_settings.HANDSHAKES_PER_HOST)
+            slot = self._slots[key] = asyncio.Semaphore(app_settings.HANDSHAKES_PER_HOST)
         return slot
 
     async def _resolve(self, host: str, port: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import os
 import socket
 import ssl
 import time
@@ -32,6 +33,7 @@ _HOPELESS: Final[dict[type[Exception], Failure]] = {
     InvalidUri: Failure.URI,
 }
 _BROKEN_OFF: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_OTHER_HOST: Final = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH
 _OUR_COMPLAINTS: Final[dict[int, CloseCause]] = {CloseCode.MESSAGE_TOO_BIG: CloseCause.TOO_BIG}
 _WORDS: Final = {
     CloseCause.PEER: "the peer closed",
@@ -89,7 +91,7 @@ def outcome_of_failure(error: Exception, config: ClientConfig) -> Outcome:
         return Outcome(reason=reason, failure=Failure.UNREACHABLE)
     if isinstance(error, ssl.SSLError):
         hopeless = not isinstance(error, _BROKEN_OFF)
-        reason = f"TLS failed: {tame(str(error))}"
+        reason = f"TLS failed: {tame(_tls_words(error))}"
         return Outcome(reason=reason, failure=Failure.TLS, hopeless=hopeless)
     if isinstance(error, TimeoutError):
         reason = f"no handshake within {config.open_timeout:g} s"
@@ -108,11 +110,24 @@ def _refused_by_us(error: Exception) -> Outcome | None:
 
 
 def _broken_off(error: Exception) -> Outcome:
-    words = tame(str(error) or type(error).__name__)
+    words = tame(_os_words(error) or str(error) or type(error).__name__)
     if isinstance(error, (OSError, EOFError)):
         return Outcome(reason=words, failure=Failure.UNREACHABLE)
     # What is left of bad values (a subprotocol that is no token) and missing packages is hopeless.
     return Outcome(reason=words, hopeless=not isinstance(error, WebSocketException))
+
+
+def _os_words(error: Exception) -> str:
+    """Return what the system calls the error: asyncio's own text names the address as well."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    """Return what OpenSSL says, without the host, which may be the value of a variable."""
+    verify_code = getattr(error, "verify_code", None)
+    if verify_code in _OTHER_HOST:
+        return f"{error.reason}: the certificate is for another host"
+    return str(error)
 
 
 def _refused(response: Response) -> Outcome:
