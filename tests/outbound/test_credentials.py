@@ -75,6 +75,11 @@ def test_a_uri_is_filled_so_that_it_stays_a_uri(uri: str, filled: str) -> None:
         ("http:me:secret@proxy.example", "…"),
         ("wss://me:se/cret@a.example/", "…"),
         ("wss://me:se?cret@a.example/", "…"),
+        ("wss://me:1/secret@a.example/", "…"),
+        ("wss://me:1?se=cret@a.example/", "…"),
+        ("wss://me:a@b/secret@a.example/", "…"),
+        ("wss://env:USER:env:PASSWORD/secret@a.example/", "…"),
+        ("wss://a.example/%40me?email=me%40a.example", "wss://a.example/%40me?email=…"),
         ("wss://me:se#cret@a.example/", "…"),
     ],
 )

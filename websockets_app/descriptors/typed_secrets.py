@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from ..conf import app_settings
 from ..core.environment import REFERENCE
+from ..outbound.credentials import split
 
 _NAMES: Final = ("auth", "key", "credential", "signature")
 """Names of headers that tell of secrets, besides those of REDACTED_NAMES."""
@@ -38,9 +38,9 @@ def find_secrets(values: Mapping[str, Any]) -> list[str]:
 def _in_uri(uri: str) -> str:
     """Return what of `uri` the app would hide from people, or an empty string."""
     try:
-        parts = urlsplit(uri)
+        parts = split(uri)
     except ValueError:
-        return "it can't be read, so nobody can tell what is secret in it"
+        return "it can't be parsed (an @ behind the host is %40), so any part may be a secret"
     user, _, _ = parts.netloc.rpartition("@")
     if _without_references(user).strip(":"):
         return "it holds a user name or password"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from ..core.environment import REFERENCE, AllowedVariables
 from ..exceptions import CredentialMissing
@@ -67,15 +67,25 @@ def redacted(uri: str) -> str:
     Nothing is left of a URI that can't be parsed: nobody knows which part of it is a secret.
     """
     try:
-        parts = urlsplit(uri)
-        _ = urlsplit(REFERENCE.sub("", uri)).port  # raises if a password holds a / or ?
+        parts = split(uri)
     except ValueError:
-        return _HIDDEN
-    if "@" in uri and not parts.netloc:  # user:password@host:3128, without a scheme
         return _HIDDEN
     query = "&".join(_hide_value(pair) for pair in parts.query.split("&")) if parts.query else ""
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def split(uri: str) -> SplitResult:
+    """Return the parts of `uri`; raise `ValueError` if a part could be a piece of a password.
+
+    A password with a `/` or `?` in it ends the host early: in `ws://user:pa/ss@host/` the port
+    is `pa`, and in `ws://user:1/ss@host/` only the `@` behind the host tells.
+    """
+    parts = urlsplit(uri)
+    _ = urlsplit(REFERENCE.sub("", uri)).port  # raises if it isn't a number
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise ValueError("there is an @ behind the host")
+    return parts
 
 
 def redacted_headers(headers: object) -> object:
