@@ -41,3 +41,14 @@ class Connection(AsgiConnection):
         """Begin, and return the application's first answer."""
         self.begin()
         return await self.next()
+
+    async def status(self) -> int:
+        """Begin, and return the HTTP status of the application's answer."""
+        answer = await self.connect()
+        match answer["type"]:
+            case "websocket.accept":
+                return 101
+            case "websocket.close":  # before an accept, servers answer this with 403
+                return 403
+            case _:
+                return int(answer["status"])

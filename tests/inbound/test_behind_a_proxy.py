@@ -27,11 +27,6 @@ def passed_on(forwarded: str, proxy: str) -> Connection:
     return connection
 
 
-async def status_of(connection: Connection) -> int:
-    answer = await connection.connect()
-    return 101 if answer["type"] == "websocket.accept" else int(answer["status"])
-
-
 def trust(settings: Settings, *proxies: str) -> None:
     settings.WEBSOCKETS = {**settings.WEBSOCKETS, "TRUSTED_PROXIES": proxies}
 
@@ -46,15 +41,15 @@ async def test_visitors_of_a_trusted_proxy_are_counted_each_by_their_own_address
         ("203.0.113.9", 429),
         ("203.0.113.77, 203.0.113.9", 429),  # who names themselves otherwise wins nothing
     ]:
-        assert await status_of(passed_on(forwarded, "10.0.0.1")) == status
+        assert await passed_on(forwarded, "10.0.0.1").status() == status
     assert await serving.node.recorder.flush()
     addresses = [session.address async for session in Session.objects.all()]
     assert sorted(addresses) == ["203.0.113.10", "203.0.113.9"]
 
 
 async def test_visitors_of_a_proxy_that_nobody_trusts_count_as_one(serving: Any) -> None:
-    assert await status_of(passed_on("203.0.113.9", "10.0.0.1")) == 101
-    assert await status_of(passed_on("203.0.113.10", "10.0.0.1")) == 429
+    assert await passed_on("203.0.113.9", "10.0.0.1").status() == 101
+    assert await passed_on("203.0.113.10", "10.0.0.1").status() == 429
 
 
 async def test_a_proxy_on_this_machine_that_nobody_trusts_is_told_of_once(
@@ -63,6 +58,6 @@ async def test_a_proxy_on_this_machine_that_nobody_trusts_is_told_of_once(
     _warn_of_proxy.cache_clear()
     for trusted in ([], [], ["127.0.0.1"]):
         trust(settings, *trusted)
-        assert await status_of(passed_on("127.0.0.2", "127.0.0.1")) == 101
+        assert await passed_on("127.0.0.2", "127.0.0.1").status() == 101
     (told,) = [record for record in caplog.records if "TRUSTED_PROXIES" in record.message]
     assert told.levelname == "WARNING"

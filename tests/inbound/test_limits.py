@@ -84,12 +84,6 @@ async def entered(connection: Connection) -> Connection:
     return connection
 
 
-async def status_of(connection: Connection) -> int:
-    """Return the HTTP status by which a handshake is refused; 101 where it is accepted."""
-    answer = await connection.connect()
-    return 101 if answer["type"] == "websocket.accept" else int(answer["status"])
-
-
 async def ended_by(serving: Serving, connection: Connection) -> tuple[int, str, str]:
     """Return how the one session ended, as its close frame, its row and its one event say."""
     closed = await connection.next()
@@ -385,7 +379,7 @@ async def test_of_many_who_come_at_once_no_more_enter_than_there_is_room_for(
     reference = write_handler("hesitant", HESITANT)
     serving = await serve(echo={"handler": reference, "max_sessions": 3})
     connections = [visitor() for _ in range(10)]
-    answers = [asyncio.create_task(status_of(connection)) for connection in connections]
+    answers = [asyncio.create_task(connection.status()) for connection in connections]
     await aeventually(lambda: sum(answer.done() for answer in answers) == 7)
     sys.modules[reference].decided.set()
     assert sorted(await asyncio.gather(*answers)) == [101] * 3 + [503] * 7
@@ -418,7 +412,7 @@ async def test_who_hesitates_to_open_shares_the_bucket_all_the_same(
 async def test_who_leaves_makes_room(serve_echo: Serve) -> None:
     await serve_echo(max_sessions_per_user=1)
     first = await entered(visitor(User(pk=1)))
-    assert await status_of(visitor(User(pk=1))) == 429
+    assert await visitor(User(pk=1)).status() == 429
     await entered(visitor(User(pk=2)))
     first.leave()
     await first.ended()
@@ -454,7 +448,7 @@ async def test_whom_the_handler_refuses_takes_no_place(
     reference = write_handler("strict", f"def may_open():\n    return {answer}")
     serving = await serve(echo={"handler": reference, "max_sessions": 1})
     for _ in range(2):
-        assert await status_of(visitor()) in (403, 503)
+        assert await visitor().status() in (403, 503)
     assert not serving.limits.seats._taken
 
 
@@ -475,10 +469,10 @@ async def test_who_is_cancelled_while_the_handler_decides_takes_no_place(
 async def test_addresses_of_one_ipv6_network_count_as_one(serve_echo: Serve) -> None:
     await serve_echo(max_sessions_per_address=1)
     await entered(visitor(address="2001:db8:1:2::7"))
-    assert await status_of(visitor(address="2001:db8:1:2:a:b:c:d")) == 429
+    assert await visitor(address="2001:db8:1:2:a:b:c:d").status() == 429
     await entered(visitor(address="2001:db8:1:3::7"))
     await entered(visitor(address="192.0.2.8"))
-    assert await status_of(visitor(address="::ffff:192.0.2.8")) == 429
+    assert await visitor(address="::ffff:192.0.2.8").status() == 429
 
 
 async def test_a_session_keeps_its_whole_address_and_says_what_it_counts_as(
@@ -502,7 +496,7 @@ async def test_sessions_of_one_ipv6_network_in_other_processes_count_too(
     await neighbour_with_sessions(1, address="2001:db8:1:2::1", address_group="2001:db8:1:2::/64")
     await serving.limits.neighbours.look()
     await entered(visitor(address="2001:db8:1:2::2"))
-    assert await status_of(visitor(address="2001:db8:1:2::3")) == 429
+    assert await visitor(address="2001:db8:1:2::3").status() == 429
 
 
 async def neighbour_with_sessions(number: int, **columns: str) -> None:
@@ -524,7 +518,7 @@ async def test_sessions_of_other_processes_count_too(serve_echo: Serve) -> None:
     await neighbour_with_sessions(2)
     await serving.limits.neighbours.look()
     await entered(visitor(User(pk=1)))
-    assert await status_of(visitor(User(pk=1))) == 429
+    assert await visitor(User(pk=1)).status() == 429
     await entered(visitor(User(pk=2)))
     await entered(visitor(AnonymousUser()))
 
@@ -532,9 +526,9 @@ async def test_sessions_of_other_processes_count_too(serve_echo: Serve) -> None:
 async def test_strangers_are_counted_over_all_processes_too(serve_echo: Serve) -> None:
     serving = await serve_echo(max_sessions=3)
     await neighbour_with_sessions(2)
-    assert await status_of(visitor()) == 101  # nobody has looked yet
+    assert await visitor().status() == 101  # nobody has looked yet
     await serving.limits.neighbours.look()
-    assert await status_of(visitor()) == 503
+    assert await visitor().status() == 503
 
 
 async def test_all_sessions_of_other_processes_are_counted_once_for_a_crowd(
@@ -552,13 +546,13 @@ async def test_all_sessions_of_other_processes_are_counted_once_for_a_crowd(
 
     monkeypatch.setattr(EndpointQuerySet, "open_beside", counting)
     monkeypatch.setattr(neighbours, "COUNT_SECONDS", 3600.0)
-    assert await status_of(visitor(User(pk=2))) == 101
-    assert await status_of(visitor(User(pk=1))) == 429
-    assert await status_of(visitor(User(pk=3))) == 101
-    assert await status_of(visitor(User(pk=4))) == 503
+    assert await visitor(User(pk=2)).status() == 101
+    assert await visitor(User(pk=1)).status() == 429
+    assert await visitor(User(pk=3)).status() == 101
+    assert await visitor(User(pk=4)).status() == 503
     monkeypatch.setattr(neighbours, "COUNT_SECONDS", 0.0)
     await Session.objects.filter(node_id="other").adelete()
-    assert await status_of(visitor(User(pk=4))) == 101
+    assert await visitor(User(pk=4)).status() == 101
     assert asked == [True, False, False, False, True]
 
 

@@ -471,10 +471,9 @@ async def test_the_user_of_a_django_session_is_known_by_its_cookie(
 async def test_a_cookie_that_no_session_can_have_is_nobody_s(serve: Serve) -> None:
     await serve(logged_in={"handler": "handlers.echo", "access": "authenticated"})
     nul = [("origin", "http://testserver"), ("cookie", r'sessionid="\000\000\000\000secretkey"')]
-    answer = await refusal_of(
-        Connection("logged_in", headers=nul, extensions=["websocket.http.response"])
-    )
-    assert answer["status"] == 403
+    connection = Connection("logged_in", headers=nul, extensions=["websocket.http.response"])
+    assert await connection.status() == 403
+    await connection.ended()
 
 
 async def test_a_session_store_that_is_away_is_told_and_let_nobody_in(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
@@ -81,6 +83,34 @@ async def test_headers_tell_the_origin_and_who_is_logged_in(served: Served) -> N
         with pytest.raises(InvalidStatus) as refused:
             await connect(url, additional_headers=headers)
         assert refused.value.response.status_code == 403
+
+
+async def test_a_refusal_has_one_content_length_and_logs_no_error(served: Served) -> None:
+    # Other tests have the handler raise: only lines of this test's peers count.
+    seen = len(served.server.output)
+    for path in ("nowhere", "private", "broken"):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(served.server.ws(path))
+        assert len(refused.value.response.headers.get_all("content-length")) <= 1
+        await leave_during_the_handshake(served, path)
+    peer = await served.open()  # by now the server is done with all of them
+    await peer.socket.close()
+    logged = served.server.output[seen:]
+    assert "Refused /websockets/v4/service/broken" in logged
+    assert not re.search("error|exception|traceback", logged, re.IGNORECASE), logged
+
+
+async def leave_during_the_handshake(served: Served, path: str) -> None:
+    """Ask for a connection, and break it without waiting for the answer."""
+    _, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+    url = urlsplit(served.server.ws(path))
+    writer.write(
+        f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    await writer.drain()
+    writer.transport.abort()
 
 
 async def test_the_row_says_which_close_code_the_peer_saw(served: Served) -> None:

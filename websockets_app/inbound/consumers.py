@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
 from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
@@ -66,20 +65,25 @@ async def _admit(
         handshake = Handshake(scope=scope, params={})
         nowhere = Subject("in", None, None, tame(scope["path"], 200))
         unknown = NOT_FOUND if serving.registry.loaded else NOT_YET
-        await _refuse(serving, handshake, send, unknown, nowhere)
+        await _refuse(serving, handshake, receive, send, unknown, nowhere)
         return None
     handshake = Handshake(scope=scope, params=match.params)
     session: InboundSession | Refusal = KEPT_OUT
     if not serving.drains.keeps_out(match.config.endpoint):
         session = await admit(serving.limits, match.config, handshake, receive, send)
     if isinstance(session, Refusal):
-        await _refuse(serving, handshake, send, session, match.config.subject)
+        await _refuse(serving, handshake, receive, send, session, match.config.subject)
         return None
     return session
 
 
 async def _refuse(
-    serving: Serving, handshake: Handshake, send: Send, refusal: Refusal, subject: Subject
+    serving: Serving,
+    handshake: Handshake,
+    receive: Receive,
+    send: Send,
+    refusal: Refusal,
+    subject: Subject,
 ) -> None:
     """Refuse a handshake: to the peer without internals, to the operator with the reason."""
     path, reason = handshake.path, tame(refusal.reason, 1000)
@@ -92,17 +96,8 @@ async def _refuse(
     recorder.count(subject, refused=1)
     await recorder.settle()
     with contextlib.suppress(*server.PEER_HAS_LEFT):  # who asked may be gone
-        await _tell(handshake.scope, send, refusal)
-
-
-async def _tell(scope: Mapping[str, Any], send: Send, refusal: Refusal) -> None:
-    if app_settings.REFUSE_WITH == "close":
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.close", "code": server.on_the_wire(refusal.code)})
-    elif "websocket.http.response" in scope.get("extensions", {}):
-        headers = [(b"content-length", b"0")]
-        start = {"type": "websocket.http.response.start", "status": refusal.status}
-        await send({**start, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": b""})
-    else:
-        await send({"type": "websocket.close"})
+        if app_settings.REFUSE_WITH == "close":
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": server.on_the_wire(refusal.code)})
+        else:
+            await server.reject(handshake.scope, receive, send, refusal.status)

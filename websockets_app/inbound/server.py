@@ -20,8 +20,11 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 CLOSE_SECONDS: Final = 1.0
 """How long a close frame may wait behind what a peer doesn't read."""
+REJECTED_SECONDS: Final = 5.0
+"""How long Uvicorn may take to close a connection whose handshake was rejected."""
 STOPPING_SECONDS: Final = 0.25
 """How long after its connections the lifespan of Granian may end."""
+_FORBIDDEN: Final = 403
 PEER_HAS_LEFT: Final = (OSError, RuntimeError)
 """What servers raise from `send` once the peer has left: ASGI says OSError, not all listen."""
 
@@ -115,6 +118,31 @@ def is_its_own(send: Send) -> bool:
 async def accept(send: Send, subprotocol: str | None) -> bool:
     """Accept the handshake; False where the peer has left meanwhile."""
     return await _sent(send, {"type": "websocket.accept", "subprotocol": subprotocol})
+
+
+async def reject(scope: Mapping[str, Any], receive: Receive, send: Send, status: int) -> None:
+    """Reject the handshake with the HTTP `status`, or with 403 if the server can send no other."""
+    if status == _FORBIDDEN or "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})  # servers answer this with 403
+        return
+    headers = [(b"content-length", b"0")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b""})
+    if name() == "uvicorn":
+        await _connection_lost(receive)
+
+
+async def _connection_lost(receive: Receive) -> None:
+    """Wait until Uvicorn has closed a rejected connection.
+
+    It logs an error if the application returns earlier. A first disconnect event follows the
+    response at once, a second one the loss of the connection.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0):
+            await receive()
+        async with asyncio.timeout(REJECTED_SECONDS):
+            await receive()
 
 
 async def close(send: Send, code: int, reason: str) -> None:
