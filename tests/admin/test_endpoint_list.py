@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from django.db import connection
 from django.test import Client as Browser
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_script_prefix
 
 from tests.admin.pages import act, recorded, told, url
 from websockets_app.models import Client, Endpoint, Event, Minute, Node, OutboxMessage, Session
@@ -42,6 +42,13 @@ def test_it_shows_open_sessions_last_event_and_url(
     text = page.content.decode()
     assert f'<a href="{url(Session, LIST)}?endpoint={row.pk}&amp;state=open">2</a>' in text
     assert "<code>ws://testserver/websockets/v4/service/path0</code>" in text
+
+
+def test_the_url_begins_with_the_script_name(admin_client: Browser) -> None:
+    create(1)
+    with override_script_prefix("/app/"):
+        text = admin_client.get(url(Endpoint, LIST).removeprefix("/app")).content.decode()
+    assert "<code>ws://testserver/app/websockets/v4/service/path0</code>" in text
 
 
 def test_it_shows_the_problem_of_a_row(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
 from pytest_django import Settings
 
 from tests.inbound.driver import Connection
-from websockets_app.inbound.handshake import _warn_of_proxy
+from websockets_app.inbound.handshake import _warn_of_proxy, path_info
 from websockets_app.models import Session
 
 Serve = Callable[..., Any]
@@ -61,3 +63,29 @@ async def test_a_proxy_on_this_machine_that_nobody_trusts_is_told_of_once(
         assert await passed_on("127.0.0.2", "127.0.0.1").status() == 101
     (told,) = [record for record in caplog.records if "TRUSTED_PROXIES" in record.message]
     assert told.levelname == "WARNING"
+
+
+@pytest.mark.parametrize("path", ["/x", "/app/x", "/app/app/x", "/app", "/application"])
+@pytest.mark.parametrize(
+    ("root_path", "forced"), [("", None), ("/app", None), ("", "/app"), ("/other", "/app")]
+)
+def test_the_script_name_is_stripped_as_django_strips_it(
+    settings: Settings, path: str, root_path: str, forced: str | None
+) -> None:
+    settings.FORCE_SCRIPT_NAME = forced
+    scope = {"path": path, "root_path": root_path, "headers": []}
+    request = ASGIRequest({**scope, "type": "http", "method": "GET"}, io.BytesIO())
+    assert path_info(scope) == request.path_info
+
+
+async def test_an_endpoint_below_a_script_name_opens_and_its_path_is_recorded_whole(
+    serving: Any,
+) -> None:
+    path = "/app/websockets/v4/service/echo"
+    connection = Connection(path)
+    connection.scope["root_path"] = "/app"
+    assert (await connection.connect())["type"] == "websocket.accept"
+    connection.leave()
+    await connection.ended()
+    assert await serving.node.recorder.flush()
+    assert (await Session.objects.aget()).path == path

@@ -154,6 +154,11 @@ def test_a_row_that_is_no_path_is_not_served_and_harms_no_other() -> None:
     assert found.config.id == 3
 
 
+def test_a_path_without_a_leading_slash_leads_nowhere() -> None:
+    """Django serves none either; `/application` has one left below the script name `/app`."""
+    assert registry(config(1, "/lication")).match("lication") is None
+
+
 def test_a_removed_row_is_no_longer_matched_and_a_changed_one_in_its_new_form() -> None:
     both = registry(config(1, "a"), config(2, "b"))
     both.replace({2: config(2, "c")}, [1])

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.infrastructure.processes import Server
-from tests.infrastructure.site import Site
+from tests.infrastructure.site import APPLICATION, Site
 from tests.infrastructure.waiting import SCALE, aeventually
 
 MIB: Final = 1024 * 1024
@@ -105,6 +105,7 @@ class Kind:
     packages: tuple[str, ...] = ()
     hangs: str = ""
     """Why it doesn't end by SIGTERM while sessions are open, where that is so."""
+    root_path_option: str = "--root-path"
 
     @property
     def versions(self) -> str:
@@ -126,7 +127,11 @@ KINDS: Final = (
         "Hypercorn",
         Site.start_hypercorn, packages=("hypercorn", "wsproto"), hangs=WAITS_FOR_EVER,
     ),
-    Kind("Granian", Site.start_granian, (), ("--workers", "2"), ("granian",)),
+    Kind(
+        "Granian",
+        Site.start_granian, (), ("--workers", "2"), ("granian",),
+        root_path_option="--url-path-prefix",
+    ),
 )  # fmt: skip
 
 
@@ -144,11 +149,18 @@ class Stage:
         assert site.sqlite is not None
         return cls(site.sqlite, key)
 
-    def serve(self, kind: Kind, directory: Path, *options: str) -> Served:
+    def serve(
+        self,
+        kind: Kind,
+        directory: Path,
+        *options: str,
+        settings: str = "",
+        application: str = APPLICATION,
+    ) -> Served:
         """Start a server on a site of its own."""
-        site = Site(directory, template=self.database, settings=SETTINGS)
+        site = Site(directory, template=self.database, settings=f"{SETTINGS}\n{settings}")
         site.write_handler("obedient", OBEDIENT)
-        server = kind.start(site, *kind.options, *options)
+        server = kind.start(site, *kind.options, *options, application=application)
         return Served(kind, site, server, self.session_key, len(nodes_of(site)))
 
 

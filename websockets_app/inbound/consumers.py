@@ -17,7 +17,7 @@ from ..recording.facts import Subject
 from . import server
 from .access import KEPT_OUT, NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
-from .handshake import Handshake
+from .handshake import Handshake, path_info
 from .server import Receive, Send
 from .serving import Serving, get_serving
 from .session import InboundSession
@@ -60,7 +60,7 @@ async def _admit(
     serving: Serving, scope: dict[str, Any], receive: Receive, send: Send
 ) -> InboundSession | None:
     """Return the session that may open; refuse the handshake and return None otherwise."""
-    match = serving.registry.match(scope["path"])
+    match = serving.registry.match(path_info(scope))
     if match is None:
         handshake = Handshake(scope=scope, params={})
         nowhere = Subject("in", None, None, tame(scope["path"], 200))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
+from django.core.handlers.asgi import get_script_prefix
+
 from ..conf import app_settings
 from ..core.forwarding import Proxies, address_group, is_loopback, visitor_address
 from ..core.text import tame
@@ -15,6 +17,11 @@ from ..core.text import tame
 logger = logging.getLogger(__name__)
 
 _SEPARATORS: Final = {"cookie": "; "}
+
+
+def path_info(scope: Mapping[str, Any]) -> str:
+    """Return the path below the script name, as Django's `ASGIRequest` does for its views."""
+    return str(scope["path"]).removeprefix(get_script_prefix(scope))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,8 +53,10 @@ class Registry:
         self.loaded = True
 
     def match(self, path: str) -> Match | None:
-        """Return the oldest endpoint that `path` (as in an ASGI scope) leads to."""
-        wanted = path.removeprefix("/")
+        """Return the oldest endpoint that matches `path`, the path below the script name."""
+        if not path.startswith("/"):
+            return None
+        wanted = path[1:]
         literal = self._literals.get(wanted)
         for config in self._patterns_for(wanted):
             if literal is not None and literal.id < config.id:

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import functions
+from django.urls import get_script_prefix
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
@@ -203,8 +204,11 @@ class Endpoint(Descriptor):
 
     @property
     def path(self) -> str:
-        """The path of its URL on this site, with the pattern's captures as they are written."""
-        return "/" + patterns.route(self.endpoint)
+        """The path of its URL, with the pattern's captures as they are written.
+
+        It begins with the script name of the running request, as what `reverse()` returns does.
+        """
+        return get_script_prefix() + patterns.route(self.endpoint)
 
     def clean(self) -> None:
         super().clean()
