@@ -199,6 +199,40 @@ async def test_bytes_that_wait_for_a_slow_handler_are_bounded_and_the_dropped_co
     await aeventually(lambda: session.handler.diary == ["waits", "gone", 1013])
 
 
+@pytest.mark.parametrize("is_busy", [False, True], ids=["idle", "busy"])
+async def test_what_a_peer_sends_after_our_close_is_counted_and_its_own_code_recorded(
+    open_session: Open, is_busy: bool
+) -> None:
+    session = await open_session()
+    if is_busy:
+        session.connection.send("wait")
+        await aeventually(lambda: session.handler.diary == ["waits"])
+    await operator_closes(session)
+    for _ in range(2):
+        session.connection.send("on its way")
+    session.connection.leave(4001, "off")
+    session.handler.go_on.set()
+    await session.connection.ended()
+    row = await session.row()
+    assert (row.close_code, row.messages_in) == (1000, 3 if is_busy else 2)
+    assert session.handler.diary == (["waits", "gone", 1000] if is_busy else [1000])
+    event = await Event.objects.aget(kind="after_close", peer=session.handle.id)
+    assert (event.code, event.detail) == (4001, "messages discarded: 2")
+    (close,) = await session.closes()
+    assert (close.code, close.seq < event.seq) == (1000, True)
+
+
+async def test_a_peer_that_only_answers_our_close_leaves_no_other_event(
+    open_session: Open,
+) -> None:
+    session = await open_session()
+    await operator_closes(session)
+    session.connection.leave(1000)
+    await session.connection.ended()
+    await session.row()
+    assert not await Event.objects.filter(kind="after_close").aexists()
+
+
 @pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1010, 1015, 2000, 5000])
 async def test_a_code_that_may_not_be_sent_is_refused_and_closes_nothing(
     open_session: Open, code: int

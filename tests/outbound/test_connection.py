@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.infrastructure.waiting import SCALE, aeventually
 from tests.outbound.conftest import MakeHandler, MakePeer, Supervised
 from websockets_app import websockets
+from websockets_app.models import Event
 
 
 async def echo(socket: ServerConnection) -> None:
@@ -214,6 +215,33 @@ async def test_its_handler_may_close_it(
     event = await supervised.close()
     assert (event.code, event.cause, event.detail) == (4000, "handler", "seen enough")
     await aeventually(lambda: 4000 in codes)
+
+
+async def test_what_a_peer_sends_before_it_sees_our_close_is_counted(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    seen: list[str] = []
+
+    async def talk(socket: ServerConnection) -> None:
+        for text in ("close", "on its way", "on its way"):
+            await socket.send(text)
+        await socket.wait_closed()
+
+    async def on_message(message: str, session: websockets.Peer) -> None:
+        seen.append(message)
+        await session.aclose(4000)
+
+    row = await supervised.add(await make_peer(talk), make_handler(on_message=on_message))
+    close = await supervised.close()
+
+    async def after_close() -> Event | None:
+        events = [event for event in await supervised.events() if event.peer == close.peer]
+        return next((event for event in events if event.kind == "after_close"), None)
+
+    event: Event = await aeventually(after_close)
+    assert (event.detail, event.client_id) == ("messages discarded: 2", row.pk)
+    assert (event.code, close.code) == (None, 4000)  # the peer answered with the same code
+    assert set(seen) == {"close"}
 
 
 async def test_a_peer_that_answers_no_ping_is_given_up(

@@ -210,8 +210,12 @@ class Peer:
 
     def close_events(self) -> list[tuple[int, str]]:
         """The code and the cause of each close event."""
-        events = self._rows("event", f"peer = '{self.session_id}' AND kind = 'close'")
-        return [(event["code"], event["cause"]) for event in events]
+        return self.events("close", "code", "cause")
+
+    def events(self, kind: str, *columns: str) -> list[tuple[Any, ...]]:
+        """Return these columns of each of the session's events of that kind."""
+        events = self._rows("event", f"peer = '{self.session_id}' AND kind = '{kind}'")
+        return [tuple(event[column] for column in columns) for event in events]
 
     def _rows(self, table: str, where: str) -> list[dict[str, Any]]:
         sql = f"SELECT * FROM websockets_app_{table} WHERE {where}"  # noqa: S608 (ids of ours)

@@ -125,6 +125,22 @@ async def test_the_row_says_which_close_code_the_peer_saw(served: Served) -> Non
     await asyncio.gather(*map(closed_with, CODES))
 
 
+async def test_what_comes_after_our_close_is_counted_and_a_plain_answer_is_no_event(
+    served: Served,
+) -> None:
+    late, quiet = await served.open(), await served.open()
+    for message in ("close 4000", "late", "late", "late"):
+        await late.socket.send(message)
+    await quiet.socket.send("close 4000")
+    for peer in (late, quiet):
+        await peer.end()
+        await peer.closed_row()
+    if served.kind.title not in {"Granian", "Uvicorn, wsproto"}:  # which drop them as they like
+        expected = [(None, "messages discarded: 3")]
+        await aeventually(lambda: late.events("after_close", "code", "detail") == expected)
+    assert quiet.events("after_close", "code", "detail") == []
+
+
 async def test_a_handler_that_raises_keeps_its_session_unless_the_row_closes_it(
     served: Served,
 ) -> None:

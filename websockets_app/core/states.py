@@ -72,6 +72,7 @@ class EventKind(StrEnum):
     MESSAGE = "message"
     ERROR = "error"
     CLOSE = "close"
+    AFTER_CLOSE = "after_close"
     RECONNECT = "reconnect"
     REFUSED = "refused"
     PROBLEM = "problem"

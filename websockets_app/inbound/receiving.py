@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from asyncio import Future, Task
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from ..core.metering import TokenBucket
 from ..core.states import CloseCause
 from ..dispatch.frames import Frame, size_of
 from ..node.node import Node
 from ..recording.peer_record import PeerRecord
-from . import excess
+from . import excess, server
 from .config import EndpointConfig
 from .ending import Ending, told_by_server
 from .excess import Excess
 from .read_ahead import Inbox, ReadAhead
 from .server import Receive
+
+REST_SECONDS: Final = 0.5
+"""How long a session that we closed waits for the peer's own close frame."""
 
 
 class Receiving(ABC):
@@ -39,6 +44,8 @@ class Receiving(ABC):
         self._ahead: ReadAhead | None = None
         self._ahead_task: Task[Any] | None = None
         self._all_read = False  # the server has told that nothing more comes
+        self._answered: int | None = None
+        """The code of the peer's own close frame, which came after ours."""
 
     @abstractmethod
     def end(self, code: int, cause: CloseCause, reason: str = "") -> Ending:
@@ -71,13 +78,17 @@ class Receiving(ABC):
         """Return the message of an ASGI event; None where the event ended the session."""
         if event["type"] != "websocket.receive":
             self._all_read = True
-            self.end(*told_by_server(event))
-            return None
-        if self.ending is not None:
+            if self.ending is None:
+                self.end(*told_by_server(event))
+            else:
+                self._answered = server.answered_code(event)
             return None
         text = event.get("text")
         message: Frame = text if text is not None else event.get("bytes") or b""
         size = len(message) if message.isascii() else size_of(message)
+        if self.ending is not None:
+            self.record.discard(size)
+            return None
         self.record.received(message, size)
         if size > self.config.max_message_size:
             self.exceed(excess.too_big(self.config, size))
@@ -136,6 +147,21 @@ class Receiving(ABC):
         if self._ahead is None or cause == CloseCause.PEER:
             return 0
         return self._ahead.inbox.clear()
+
+    async def _read_rest(self) -> None:
+        """Read on after our close frame until the peer's own; discard and count what comes.
+
+        What a peer sent before it saw our close is still on its way (RFC 6455 §1.4). The server's
+        own task doesn't wait for much longer than `REST_SECONDS`, and a stop of the server doesn't
+        wait for peers.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REST_SECONDS):
+                if self._ahead_task is not None and not self._ahead_task.done():
+                    await asyncio.wait({self._ahead_task})  # which reads that far already
+                while not (self._all_read or self._node.draining):
+                    await self._receive_ahead()
+                    await asyncio.sleep(0)  # a peer that sends on must not hold up the others
 
     def _stop_reading_ahead(self) -> None:
         if self._ahead_task is not None:

@@ -77,6 +77,14 @@ def disconnect_code(event: Mapping[str, Any]) -> int:
     return CloseCode.ABNORMAL if broke else code
 
 
+def answered_code(event: Mapping[str, Any]) -> int | None:
+    """Return the code of the peer's answer to our close frame; None if the server doesn't tell.
+
+    Hypercorn calls every answer 1000.
+    """
+    return None if name() == "hypercorn" else disconnect_code(event)
+
+
 class _EmptyMessage(dict[str, Any]):
     """An event whose empty message counts as something."""
 

@@ -43,12 +43,11 @@ class InboundSession(Receiving, Writing):
 
     # Those of its bases, too: thousands may be open, and with a dict each would take a KiB more.
     __slots__ = (
-        "_ahead", "_ahead_task", "_all_read", "_came", "_congestion", "_dispatcher", "_hogged",
-        "_node", "_opened_at", "_own", "_queue", "_rates", "_receive", "_send", "_senders",
-        "_sends_eagerly",
-        "_silence", "_task", "_visitor", "_waiting", "_waiting_bytes", "bucket", "config",
-        "ending", "handle", "handler", "id", "login", "on_end", "over", "params", "record",
-        "subprotocol", "user",
+        "_ahead", "_ahead_task", "_all_read", "_answered", "_came", "_congestion", "_dispatcher",
+        "_hogged", "_node", "_opened_at", "_own", "_queue", "_rates", "_receive", "_send",
+        "_senders", "_sends_eagerly", "_silence", "_task", "_visitor", "_waiting",
+        "_waiting_bytes", "bucket", "config", "ending", "handle", "handler", "id", "login",
+        "on_end", "over", "params", "record", "subprotocol", "user",
     )  # fmt: skip
 
     def __init__(
@@ -171,6 +170,9 @@ class InboundSession(Receiving, Writing):
         try:
             if self._opened_at:
                 await self._dispatcher.close(ending.code, ending.reason)
+                if ending.sent is not None:
+                    await self._read_rest()
+                    self.record.after_close(ending.sent, self._answered)
                 self._node.recorder.put_session(self.id, self.row)
                 await self._node.recorder.settle()
         finally:

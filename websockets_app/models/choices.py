@@ -62,6 +62,7 @@ EVENT_KIND: Labels = [
     (states.EventKind.MESSAGE.value, _("message")),
     (states.EventKind.ERROR.value, _("error")),
     (states.EventKind.CLOSE.value, _("close")),
+    (states.EventKind.AFTER_CLOSE.value, _("after the close")),
     (states.EventKind.RECONNECT.value, _("reconnect")),
     (states.EventKind.REFUSED.value, _("refused")),
     (states.EventKind.PROBLEM.value, _("problem")),

@@ -127,19 +127,25 @@ class Connection(Sending):
     async def _receive_all(self, socket: ClientConnection) -> None:
         """Handle one message after the other until the connection is closed at both ends.
 
-        What came before the peer's close is handled; what comes after ours nobody wants.
+        What came before the peer's close is handled. What comes after ours is discarded and
+        counted: the library reads until the peer's own close, for `close_timeout` at most.
         """
         while True:
             try:
                 message = await socket.recv()
             except ConnectionClosed as closed:
                 self._note(closed)
+                if self._ended_here and self.ending is not None:
+                    answered = closed.rcvd.code if closed.rcvd else None
+                    self.record.after_close(self.ending.code, answered)
                 return
-            if not self._ended_here:
+            if self._ended_here:
+                self.record.discard(size_of(message))
+            else:
                 self.record.received(message, size_of(message))
                 await self._node.peers.attend(self, self._dispatcher.message(message))
-                # What is read already comes without a pause, and others wait for their turn.
-                await asyncio.sleep(0)
+            # What is read already comes without a pause, and others wait for their turn.
+            await asyncio.sleep(0)
 
     async def _finish(self, socket: ClientConnection) -> Ending:
         ending = self._end(CloseCode.ABNORMAL, "", CloseCause.TRANSPORT)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..core.close_codes import may_be_sent
 from ..core.states import CloseCause, EventKind, MessageRecording
 from .facts import Fact, SessionRow, Subject
 
@@ -32,6 +33,7 @@ class PeerRecord:
         "_seq",
         "bytes_in",
         "bytes_out",
+        "discarded",
         "messages_in",
         "messages_out",
         "peer",
@@ -57,6 +59,8 @@ class PeerRecord:
         self.messages_in = 0
         self.messages_out = 0
         self.bytes_in = 0
+        self.discarded = 0
+        """Messages that came after the end, and that no callback saw."""
         self.bytes_out = 0
 
     def keep(self, messages: str) -> None:
@@ -82,6 +86,12 @@ class PeerRecord:
         if self._keeps_rows:
             self._message(message, size, outgoing=False)
 
+    def discard(self, size: int) -> None:
+        """Count a message of `size` bytes that came after the end and isn't handled."""
+        self.messages_in += 1
+        self.bytes_in += size
+        self.discarded += 1
+
     def sent(self, message: str | bytes, size: int) -> None:
         """Count, and record as the row says, a message of `size` bytes to the peer."""
         self.messages_out += 1
@@ -106,6 +116,19 @@ class PeerRecord:
         self._recorder.count(self.subject, closed=1)
         self.collect()
         self._recorder.live.discard(self)
+
+    def after_close(self, sent: int, answered: int | None) -> None:
+        """Record what came after our close frame with the code `sent`, if that tells anything.
+
+        `answered` is the code of the peer's own close frame, None if it isn't known. A peer that
+        answers with the same code, or with none, tells nothing.
+        """
+        if answered is not None and (answered == sent or not may_be_sent(answered)):
+            answered = None
+        if self.discarded or answered is not None:
+            detail = f"messages discarded: {self.discarded}"
+            self.event(EventKind.AFTER_CLOSE, code=answered, detail=detail)
+        self.collect()
 
     def collect(self) -> bool:
         """Add the messages since the last collection to this minute; tell whether any came."""
