@@ -223,6 +223,96 @@ def test_a_row_is_not_written_over_the_file_of_another(folder: Folder) -> None:
     assert not told(sync())
 
 
+# Files that no row may name
+
+OUTSIDE = [
+    "../settings.py", "../settings.websocket", "/{tmp}/settings.py", "/{tmp}/settings.websocket",
+    "echo.py", "sub/../../settings.websocket", "..", ".", "settings.websocket/..",
+    "..\\settings.websocket", "C:settings.websocket", "a\n.websocket",
+    "a.websocket-client", ".websocket",
+]  # fmt: skip
+
+
+def files_below(path: Path) -> dict[str, bytes]:
+    return {str(found): found.read_bytes() for found in path.rglob("*") if found.is_file()}
+
+
+@pytest.mark.parametrize("source", OUTSIDE)
+@pytest.mark.parametrize("root", [PACKAGE, "./described", "{tmp}/described"])
+def test_a_row_can_name_no_file_but_one_of_its_kind_below_its_root(
+    folder: Folder, out: Folder, tmp_path: Path, root: str, source: str
+) -> None:
+    Folder(tmp_path).write_bytes("settings.py", b"DEBUG = False\n")
+    Folder(tmp_path).endpoint("settings")
+    inside = str(tmp_path).lstrip("/")
+    endpoint("evil", source_root=root.format(tmp=tmp_path), source=source.format(tmp=inside))
+    before = files_below(tmp_path)
+    (bad,) = back(force=True).bad
+    assert "its file has to be a *.websocket below its root" in bad.text
+    assert files_below(tmp_path) == before
+    assert not sync(prune=True).bad
+    assert Endpoint.objects.filter(endpoint="evil").exists()
+    into(out, force=True)
+    assert files_below(tmp_path).keys() - before.keys() == {str(out.path / "evil.websocket")}
+    assert before.items() <= files_below(tmp_path).items()
+
+
+@pytest.mark.parametrize("root", ["./../elsewhere", "./described/../../elsewhere", "{tmp}/../x"])
+def test_a_root_cannot_lead_out_of_the_project(folder: Folder, tmp_path: Path, root: str) -> None:
+    endpoint("evil", source_root=root.format(tmp=tmp_path), source="evil.websocket")
+    before = files_below(tmp_path.parent)
+    assert told(back(force=True)).popitem()[1] == "gone"
+    assert files_below(tmp_path.parent) == before
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_that_leads_out_of_the_root_is_not_written_through(
+    folder: Folder, out: Folder, tmp_path: Path, exists: bool
+) -> None:
+    outside = tmp_path / "outside.websocket"
+    if exists:
+        outside.write_text("mine")
+    for path in (folder.path, out.path):
+        (path / "a.websocket").symlink_to(outside)
+    endpoint("a", source_root=PACKAGE, source="a.websocket")
+    for report in (back(force=True), into(out, force=True)):
+        assert [line.text for line in report.bad] == ["it is a link that leads out of its root"]
+    assert outside.exists() is exists
+    assert not exists or outside.read_text() == "mine"
+
+
+def test_a_link_to_a_handler_is_not_written_through(folder: Folder) -> None:
+    (folder.path / "a.websocket").symlink_to("echo.py")
+    endpoint("a", source_root=PACKAGE, source="a.websocket")
+    before = files_below(folder.path)
+    assert set(told(back(force=True)).values()) == {"bad"}
+    assert files_below(folder.path) == before
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_two_rows_do_not_write_to_one_file(folder: Folder, link: Any) -> None:
+    path = folder.endpoint("a", description="as it was")
+    link(folder.path / "A.websocket", path)  # what a file system that ignores case shows
+    for name in ("a", "A"):
+        endpoint(name, source_root=PACKAGE, source=f"{name}.websocket", description="new")
+    report = back(force=True)
+    assert [line.text for line in report.bad] == [
+        "it is one file for several rows: endpoint A, endpoint a"
+    ] * 2
+    assert folder.read("a.websocket")["description"] == "as it was"
+
+
+def test_names_that_differ_in_how_an_accent_is_written_make_two_files(
+    folder: Folder, out: Folder
+) -> None:
+    for number, name in enumerate(("caf\u00e9", "cafe\u0301")):
+        source = f"{name}.websocket-client"
+        client(f"c{number}", source_root="not.here", source=source)
+    into(out)
+    assert len({path.name.casefold() for path in out.path.iterdir()}) == 2
+    assert any(re.search(r"-[0-9a-f]{8}\.", path.name) for path in out.path.iterdir())
+
+
 # Secrets
 
 

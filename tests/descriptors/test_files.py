@@ -117,7 +117,7 @@ def test_a_pipe_is_no_file_to_wait_for(folder: Folder) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_told(folder: Folder) -> None:
-    (folder.path / "link.websocket").symlink_to("nowhere")
+    (folder.path / "link.websocket").symlink_to("nowhere.websocket")
     assert reason() == "it can't be read: No such file or directory"
 
 
@@ -138,3 +138,30 @@ def test_a_file_that_reads_a_variable_which_is_not_allowed_becomes_no_row(
     folder.client("feed", uri="ws://example.com/?k=env:DJANGO_SECRET_KEY")
     assert "WEBSOCKETS['CLIENT_ENVIRONMENT'] doesn't allow env:DJANGO_SECRET_KEY" in reason()
     assert not Client.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "problem"),
+    [
+        ("../outside.websocket", "it is a link that leads out of its root"),
+        ("../link-to-outside.websocket", "it is a link that leads out of its root"),
+        ("echo.py", "it is a link to a file that isn't a *.websocket"),
+        ("link.websocket", "it is a link that leads nowhere"),
+    ],
+)
+def test_a_link_out_of_the_root_or_to_another_file_is_not_read(
+    folder: Folder, link: str, problem: str
+) -> None:
+    outside = Folder(folder.path.parent)
+    target = outside.endpoint("outside")
+    (outside.path / "link-to-outside.websocket").symlink_to(target)
+    (folder.path / "link.websocket").symlink_to(link)
+    assert reason() == problem
+    assert not Endpoint.objects.exists()
+
+
+def test_a_link_inside_the_root_is_read(folder: Folder) -> None:
+    folder.endpoint(".data/a")  # as Kubernetes mounts a ConfigMap
+    (folder.path / "a.websocket").symlink_to(".data/a.websocket")
+    assert not sync().bad
+    assert Endpoint.objects.get().source == "a.websocket"

@@ -10,6 +10,7 @@ from django.apps import apps
 from pytest_django import Settings
 
 from tests.descriptors.conftest import PACKAGE, Folder, told
+from websockets_app.descriptors.kinds import CLIENTS, ENDPOINTS, is_source
 from websockets_app.descriptors.roots import standard_roots
 from websockets_app.descriptors.sync import sync
 from websockets_app.exceptions import InvalidDescriptorPath
@@ -169,3 +170,17 @@ def test_a_name_that_cannot_be_printed_is_told(folder: Folder) -> None:
     report = sync()
     assert [bad.text for bad in report.bad] == ["its name holds what can't be printed; rename it"]
     assert r"a\nb" in report.bad[0].file
+
+
+@pytest.mark.parametrize("source", ["a.websocket", "deep/er/a.websocket", "a..b/c d.websocket"])
+def test_a_row_may_name_a_file_of_its_kind_below_its_root(source: str) -> None:
+    assert is_source(ENDPOINTS, source)
+    assert not is_source(CLIENTS, source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "a\0.websocket", "/a.websocket", "\\a.websocket", "C:/a.websocket", "a/../b.websocket"],
+)
+def test_a_row_may_name_no_other_file(source: str) -> None:
+    assert not is_source(ENDPOINTS, source)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +15,8 @@ from ..models import Client
 from ..models.descriptor import Descriptor
 from . import files
 from .documents import Document, read
-from .kinds import CLIENTS, KINDS, Kind, stem_of
-from .naming import paths_for
+from .kinds import CLIENTS, KINDS, Kind, is_source, stem_of
+from .naming import folded, paths_for
 from .report import Report, Verb
 from .roots import Place, Roots, root_at, standard_roots
 from .typed_secrets import find_secrets
@@ -70,16 +71,19 @@ class Target:
 def write_back(names: Names, options: Options) -> Report:
     """Write each row that a file owns into that file, where it says something else."""
     report, roots = Report(verbs=BACK), standard_roots()
+    targets = []
     for kind in KINDS:
         for row in _rows(kind):
             if not _is_wanted(kind, row, names):
                 continue
             if row.source:
-                _write_back(kind, row, roots, options, report)
+                targets += _own_file(kind, row, roots, report)
             elif names:
                 report.add(
                     Verb.BAD, f"{kind.noun} {row}", "no file owns it; name a DIRECTORY for it"
                 )
+    for target in _writable(targets, report):
+        _write_back(target, options, report)
     return report
 
 
@@ -88,12 +92,14 @@ def write_into(folder: Path, names: Names, options: Options) -> Report:
     if folder.exists() and not folder.is_dir():
         raise InvalidDescriptorPath(f"{str(folder)!r} is no folder.")
     report, roots, asked = Report(verbs=INTO), standard_roots(), root_at(folder)
+    targets = []
     for kind in KINDS:
         for path, row in paths_for(kind, _rows(kind), asked.folder, roots).items():
             if _is_wanted(kind, row, names):
                 place = roots.root_of(path, asked).place(path)
-                target = Target(kind=kind, row=row, place=place)
-                _write_into(target, options, report)
+                targets.append(Target(kind=kind, row=row, place=place))
+    for target in _writable(targets, report):
+        _write_into(target, options, report)
     return report
 
 
@@ -116,15 +122,57 @@ def _is_wanted(kind: Kind, row: Descriptor, names: Names) -> bool:
     return not names or kind.identity_of(row) in names.get(kind, ())
 
 
-def _write_back(
-    kind: Kind, row: Descriptor, roots: Roots, options: Options, report: Report
-) -> None:
+def _own_file(kind: Kind, row: Descriptor, roots: Roots, report: Report) -> list[Target]:
+    """Return the file that owns `row`, as a list of one, or tell why there can't be one."""
     path = roots.path_of(row)
-    if path is None or not (path.exists() or options.force):
-        hint = "" if path is None else "; --force writes it anew"
-        report.add(Verb.GONE, row.file, f"{kind.noun} {row}: its file isn't there{hint}")
+    if path is not None:
+        place = Place(row.source_root, row.source, path)
+        return [Target(kind=kind, row=row, place=place)]
+    if is_source(kind, row.source):
+        report.add(Verb.GONE, row.file, f"{kind.noun} {row}: its file isn't there")
+    else:
+        reason = f"{kind.noun} {row}: its file has to be a *{kind.suffix} below its root"
+        report.add(Verb.BAD, row.file, reason)
+    return []
+
+
+def _writable(targets: Sequence[Target], report: Report) -> Iterator[Target]:
+    """Yield the targets that may be written, and tell of the others.
+
+    Links may lead out of a root. They may also make one file of two, as does a file system that
+    ignores case: then writing one row would overwrite the other.
+    """
+    sharing: dict[object, list[Target]] = defaultdict(list)
+    for target in targets:
+        if problem := target.place.problem(target.kind):
+            report.add(Verb.BAD, target.place.file, problem)
+        else:
+            sharing[_identity(target.place.path)].append(target)
+    for group in sharing.values():
+        if len(group) == 1:
+            yield group[0]
+            continue
+        owners = ", ".join(f"{target.kind.noun} {target.row}" for target in group)
+        for target in group:
+            report.add(Verb.BAD, target.place.file, f"it is one file for several rows: {owners}")
+
+
+def _identity(path: Path) -> object:
+    """Return what is the same for all paths that lead to one file when it is replaced."""
+    name = folded(path.resolve())
+    try:
+        found = path.stat()
+    except OSError:  # it isn't there yet
+        return name
+    return name, found.st_dev, found.st_ino
+
+
+def _write_back(target: Target, options: Options, report: Report) -> None:
+    kind, row = target.kind, target.row
+    if not (target.place.path.exists() or options.force):
+        reason = f"{kind.noun} {row}: its file isn't there; --force writes it anew"
+        report.add(Verb.GONE, row.file, reason)
         return
-    target = Target(kind=kind, row=row, place=Place(row.source_root, row.source, path))
     try:
         document = _document(target)
     except InvalidDescriptorFile as problem:

@@ -97,6 +97,8 @@ def _add(path: Path, asked: Root, found: Found) -> None:
     place = found.roots.root_of(path, asked).place(path)
     if not place.file.isprintable():
         found.problems[repr(str(path))] = "its name holds what can't be printed; rename it"
+    elif problem := place.problem(kind):
+        found.problems[str(path)] = problem
     elif found.files.setdefault(place.file, path) != path:
         # A namespace package has several folders, and the first of them wins, as in an import.
         found.problems[str(path)] = f"{found.files[place.file]} comes before it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Final, TypeAlias
 
 from django.db import models
@@ -104,6 +104,21 @@ def kind_of(path: PurePath) -> Kind | None:
     if path.name.startswith("."):  # an editor's, or one that is still being written
         return None
     return next((kind for kind in KINDS if path.name.endswith(kind.suffix)), None)
+
+
+def is_source(kind: Kind, source: str) -> bool:
+    """Return whether `source`, of a row, is the path of a file of `kind` below its root.
+
+    On no system may it lead out of the root, so a drive and a backslash are refused everywhere.
+    """
+    path = PurePosixPath(source)
+    is_below = not PureWindowsPath(source).anchor and "\\" not in source and ".." not in path.parts
+    return is_below and source.isprintable() and kind_of(path) is kind
+
+
+def kind_of_row(row: Descriptor) -> Kind:
+    """Return the kind of the files that describe rows of this model."""
+    return next(kind for kind in KINDS if isinstance(row, kind.model))
 
 
 def stem_of(kind: Kind, path: PurePath) -> str:

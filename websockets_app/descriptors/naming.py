@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from ..models.descriptor import Descriptor
-from .kinds import Kind
+from .kinds import Kind, is_source
 from .roots import Roots
 
 _CAPTURE: Final = re.compile(r"<(?:[^<>:]*:)?([^<>:]*)>")
@@ -39,9 +40,9 @@ def paths_for(
 
 
 def _free_path(kind: Kind, row: Descriptor, folder: Path, named: dict[Path, Descriptor]) -> Path:
-    plain = folder / (_former(row) or _slug(kind, row) + kind.suffix)
-    taken = {str(path).casefold() for path in named}  # not every file system tells case apart
-    if str(plain).casefold() not in taken:
+    former = PurePosixPath(row.source) if is_source(kind, row.source) else None
+    plain = folder / (former or _slug(kind, row) + kind.suffix)
+    if folded(plain) not in set(map(folded, named)):
         return plain
     told = f"{row.file}\n{kind.identity_of(row)}"
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
@@ -49,10 +50,12 @@ def _free_path(kind: Kind, row: Descriptor, folder: Path, named: dict[Path, Desc
     return plain.with_name(f"{stem}-{digest}{kind.suffix}")
 
 
-def _former(row: Descriptor) -> PurePosixPath | None:
-    former = PurePosixPath(row.source)
-    is_below = row.source and not former.is_absolute() and ".." not in former.parts
-    return former if is_below else None
+def folded(path: Path) -> str:
+    """Return what names have in common that are one name for some file systems.
+
+    These ignore case, or how a character with an accent is composed.
+    """
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _slug(kind: Kind, row: Descriptor) -> str:

@@ -11,7 +11,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from django.apps import apps
@@ -19,6 +19,7 @@ from django.conf import settings
 
 from ..conf import app_settings
 from ..models.descriptor import Descriptor
+from .kinds import Kind, is_source, kind_of, kind_of_row
 
 APP_FOLDER: Final = "websockets"
 
@@ -35,6 +36,22 @@ class Place:
     def file(self) -> str:
         """Its name for people, as `Descriptor.file`."""
         return f"{self.root}/{self.source}"
+
+    def problem(self, kind: Kind) -> str:
+        """Return why nobody may read or write the file here, or an empty string."""
+        if not is_source(kind, self.source):
+            return f"it has to be a *{kind.suffix} below its root"
+        root = self.path.parents[len(PurePosixPath(self.source).parts) - 1]
+        try:
+            target = self.path.resolve()
+            is_below = target.is_relative_to(root.resolve())
+        except (OSError, RuntimeError):  # a loop of links
+            return "it is a link that leads nowhere"
+        if not is_below:
+            return "it is a link that leads out of its root"
+        if kind_of(target) is not kind:
+            return f"it is a link to a file that isn't a *{kind.suffix}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,12 @@ class Roots:
         return max(around, key=lambda root: len(root.folder.parts), default=otherwise)
 
     def path_of(self, row: Descriptor) -> Path | None:
-        """Return where the file that owns `row` is or was; None where its root isn't known."""
+        """Return where the file that owns `row` is or was.
+
+        None if its root isn't known, or its path leads out of the root.
+        """
+        if not is_source(kind_of_row(row), row.source):
+            return None
         named = [
             root.folder / row.source for root in self.standard if root.name == row.source_root
         ]
@@ -117,7 +139,8 @@ def _app_folders() -> Iterator[Root]:
 
 
 def _is_path(root: str) -> bool:
-    return root == "." or root.startswith("./") or Path(root).is_absolute()
+    is_below = root == "." or root.startswith("./")
+    return ".." not in Path(root).parts and (is_below or Path(root).is_absolute())
 
 
 def _as_linked(path: Path | str) -> Path:
