@@ -11,6 +11,8 @@ WORKERS ?= 2
 ARGS ?=
 
 VENV := .venv
+# What reads rows to decide what to write.
+REPLICA_TESTS := $(addprefix tests/,descriptors models node outbound recording)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 export HOST PORT
@@ -31,6 +33,11 @@ test: $(VENV)/.dev-installed ## Run the test suite (WORKERS=2, ARGS="for pytest"
 test-postgresql: $(VENV)/.dev-installed ## Run the fast tests on a PostgreSQL of their own
 	@exec $(BIN)/python -m tests.infrastructure.postgres \
 		$(BIN)/python -m pytest -n $(WORKERS) -m "not browser and not integration" $(ARGS)
+
+.PHONY: test-replica
+test-replica: $(VENV)/.dev-installed ## Run tests with a router that reads from a lagging replica
+	@TEST_ROUTER=replica $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
+		-m "not browser and not integration" $(REPLICA_TESTS) $(ARGS)
 
 .PHONY: check
 check: check-style check-imports check-types check-django check-docs ## Run every check that isn't a test

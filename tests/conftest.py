@@ -16,6 +16,7 @@ from django.db import connections
 from playwright.sync_api import Browser, Page
 from pytest_django import Settings
 
+from tests.infrastructure import replica
 from tests.infrastructure.browser import open_page, running_browser
 from tests.infrastructure.postgres import Postgres, fresh_database, running_server
 from tests.infrastructure.processes import Server
@@ -39,6 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
         if fixtures & INTEGRATION_FIXTURES:
             item.add_marker(pytest.mark.integration)
+        if replica.IN_USE:
+            replica.allow_both_databases(item)
 
 
 @pytest.fixture(scope="session")

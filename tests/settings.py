@@ -24,5 +24,12 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     atexit.register(shutil.rmtree, _directory, ignore_errors=True)
     DATABASES["default"]["NAME"] = f"{_directory}/db.sqlite3"
     DATABASES["default"]["TEST"] = {"NAME": f"{_directory}/test.sqlite3"}
+    if os.environ.get("TEST_ROUTER") == "replica":  # as `make test-replica` sets it
+        DATABASES["replica"] = {
+            **DATABASES["default"],
+            "NAME": f"{_directory}/replica.sqlite3",
+            "TEST": {"NAME": f"{_directory}/test-replica.sqlite3"},
+        }
+        DATABASE_ROUTERS = ["tests.infrastructure.replica.ReplicaRouter"]
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

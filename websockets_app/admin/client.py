@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.contrib import admin, messages
-from django.db import router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest, HttpResponse
@@ -236,7 +235,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
         rows = list(queryset)
         running = [row for row in rows if row.desired == Desired.RUN]
         chosen = Client.objects.filter(pk__in=[row.pk for row in running])
-        with transaction.atomic(using=chosen.db):
+        with chosen.atomic():
             chosen.reconnect()
             self.record_change(request, running, gettext("Closed the connection."))
         lasting = [row for row in running if not row.ephemeral]
@@ -259,7 +258,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     def deliver(self, request: HttpRequest, queryset: QuerySet[Client], text: str) -> None:
         rows = list(queryset)
         try:
-            with transaction.atomic(using=router.db_for_write(OutboxMessage)):
+            with OutboxMessage.objects.atomic():
                 there = _kept_from_going(rows)
                 for row in there:
                     WebsocketClient.of(row).send(text)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from django.contrib import messages
-from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import escape, format_html
@@ -89,8 +88,8 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
         """Let the query set's `verb` give `field` its `value`; record and tell what changed."""
         rows = list(queryset)
         changed = [row for row in rows if getattr(row, field) != value]
-        chosen = self.model._default_manager.filter(pk__in=[row.pk for row in rows])
-        with transaction.atomic(using=chosen.db):
+        chosen: Any = self.model._default_manager.filter(pk__in=[row.pk for row in rows])
+        with chosen.atomic():
             verb(chosen)
             self.record_change(request, changed, [{"changed": {"fields": [capfirst(field)]}}])
         self.tell(request, done, changed, messages.SUCCESS)

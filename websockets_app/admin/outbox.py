@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import Case, Count, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
@@ -147,7 +146,7 @@ class OutboxMessageAdmin(ReadOnlyAdmin[OutboxMessage]):
         """Apply `verb` to those that it may `choose`; record and tell which those were."""
         rows = list(queryset)
         asked = OutboxMessage.objects.filter(pk__in=[row.pk for row in rows])
-        with transaction.atomic(using=asked.db):
+        with asked.atomic():
             keys = set(choose(asked).select_for_update().values_list("pk", flat=True))
             verb(asked.filter(pk__in=keys))
             changed = [row for row in rows if row.pk in keys]

@@ -56,7 +56,7 @@ def check_outer_origins_of_rows(
     databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
     """Compare what validators around the routing let in with what the rows do."""
-    if router.db_for_read(Endpoint) not in (databases or ()):
+    if router.db_for_write(Endpoint) not in (databases or ()):
         return []
     validators = list(_validators_around_endpoints())
     try:

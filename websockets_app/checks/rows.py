@@ -26,7 +26,7 @@ from .tags import WEBSOCKETS
 
 @checks.register(WEBSOCKETS, checks.Tags.database)
 def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[checks.CheckMessage]:
-    if router.db_for_read(Endpoint) not in (databases or ()) or not are_usable():
+    if router.db_for_write(Endpoint) not in (databases or ()) or not are_usable():
         return []
     try:
         endpoints = list(Endpoint.objects.filter(enabled=True))

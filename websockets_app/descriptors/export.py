@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from django.db import router
-
 from ..exceptions import InvalidDescriptorFile, InvalidDescriptorPath
 from ..models import Client
 from ..models.descriptor import Descriptor
@@ -113,8 +111,7 @@ def unknown(names: Names) -> list[str]:
 
 
 def _rows(kind: Kind) -> list[Descriptor]:
-    rows = kind.model._default_manager.using(router.db_for_write(kind.model))
-    found = rows.order_by(kind.identity).prefetch_related(*kind.relations)
+    found = kind.rows().order_by(kind.identity)
     return [row for row in found if not (isinstance(row, Client) and row.ephemeral)]
 
 

@@ -13,6 +13,7 @@ from django.db import models
 from ..models import Client, Endpoint
 from ..models.descriptor import Descriptor
 from ..models.patterns import url_key
+from ..models.primary import rows_to_write
 
 KeyField: TypeAlias = "models.Field[Any, Any]"
 
@@ -54,6 +55,13 @@ class Kind:
     def relations(self) -> frozenset[str]:
         """The keys whose values are names of other rows."""
         return frozenset(name for name, field in self.fields.items() if field.many_to_many)
+
+    def rows(self) -> models.QuerySet[Descriptor]:
+        """Return all rows, with the rows that they relate to."""
+        others: dict[str, Any] = {name: self.fields[name].related_model for name in self.relations}
+        return self.model._default_manager.prefetch_related(
+            *(models.Prefetch(name, rows_to_write(model)) for name, model in others.items())
+        )
 
     def defaults(self, stem: str) -> dict[str, Any]:
         """Return what holds for the keys that a file named `stem` doesn't have."""

@@ -12,6 +12,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, router, t
 
 from ..exceptions import InvalidDescriptorFile
 from ..models.descriptor import Descriptor
+from ..models.primary import rows_to_write
 from .documents import Document, read
 from .finding import Found, find
 from .kinds import KINDS, Kind
@@ -55,8 +56,7 @@ def _sync_kind(kind: Kind, found: Found, report: Report, *, prune: bool, dry_run
 def _plan(
     kind: Kind, documents: Sequence[Document], found: Found, report: Report, *, prune: bool
 ) -> Plan:
-    rows = kind.model._default_manager.using(router.db_for_write(kind.model))
-    made = plan(kind, documents, list(rows.prefetch_related(*kind.relations)), found, prune=prune)
+    made = plan(kind, documents, list(kind.rows()), found, prune=prune)
     for file, reason in made.problems.items():
         report.add(Verb.BAD, file, reason)
     for document in made.unchanged:
@@ -81,7 +81,7 @@ def _with_known_groups(documents: list[Document], report: Report) -> list[Docume
     wanted = {document: set(document.values.get("groups", ())) for document in documents}
     if not any(wanted.values()):
         return documents
-    known = set(Group.objects.values_list("name", flat=True))
+    known = set(rows_to_write(Group).values_list("name", flat=True))
     for document, names in wanted.items():
         if missing := sorted(names - known):
             report.add(

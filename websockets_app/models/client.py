@@ -7,7 +7,7 @@ from typing import Final
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Count, F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -40,7 +40,7 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
 
         sent = OutboxMessage.objects.using(self.db).filter(client__in=self.values("pk"))
         closes = sent.filter(close_code__isnull=False)
-        with transaction.atomic(using=self.db):
+        with self.atomic():
             closes.discard(timezone.now(), "it is wanted open again")
             return self.exclude(desired=Desired.RUN).update(desired=Desired.RUN)
 
@@ -61,7 +61,7 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
         over = self.filter(unawaited | Q(runtime__awaited_until__lte=now))
         free = over.filter(ephemeral=True, runtime__holder__isnull=True)
         unsent = Count("outboxmessage", filter=Q(outboxmessage__status__in=UNSENT))
-        with transaction.atomic(using=self.db):
+        with self.atomic():
             removed = list(free.annotate(unsent=unsent))
             if removed:
                 self.filter(pk__in=[client.pk for client in removed]).delete()

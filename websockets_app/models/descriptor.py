@@ -21,6 +21,7 @@ from ..core.states import MessageRecording, OnHandlerError
 from ..signals import descriptors_changed
 from . import choices
 from .event import Event
+from .primary import PrimaryQuerySet
 
 # SUM() over a table must not overflow SQLite's 63 bits: 40 bits leave room for 8 million rows.
 _REVISION_BITS: Final = 40
@@ -40,7 +41,7 @@ class Watermark(NamedTuple):
     revisions: int
 
 
-class DescriptorQuerySet(models.QuerySet[ModelT]):
+class DescriptorQuerySet(PrimaryQuerySet[ModelT]):
     """Query sets whose every write draws new revisions."""
 
     def update(self, **values: Any) -> int:

@@ -6,24 +6,25 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import models, transaction
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ..core.close_codes import MAX_REASON_BYTES, CloseCode
 from ..core.states import DrainState, NodeState
 from . import choices
 from .node import Node, Now
+from .primary import PrimaryQuerySet
 
 FRESH: Final = timedelta(seconds=60)
 """So long after it was asked for does a drain begin at most: later nobody may want it any more."""
 
 
-class DrainQuerySet(models.QuerySet["Drain"]):
+class DrainQuerySet(PrimaryQuerySet["Drain"]):
     """Of a drain two write: who asks may cancel it, and the node tells how far it has come."""
 
     def ask(self, node_ids: Iterable[str], **order: Any) -> list[int]:
         """Ask nodes to drain, which replaces what they were asked before; return the keys."""
-        with transaction.atomic():
+        with self.atomic():
             asked = list(node_ids)
             replaced = models.Q(node__in=asked) | ~models.Q(node__state=NodeState.ALIVE)
             self.filter(replaced).delete()

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
 from . import choices, patterns
 from .descriptor import Descriptor, DescriptorQuerySet
+from .primary import PrimaryQuerySet, rows_to_write
 from .session import Session
 
 
@@ -24,7 +25,8 @@ class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
 
     def served(self) -> EndpointQuerySet:
         """Return the enabled endpoints, the oldest first: where two match, the older wins."""
-        return self.filter(enabled=True).order_by("pk").prefetch_related("groups")
+        groups = models.Prefetch("groups", rows_to_write(Group))
+        return self.filter(enabled=True).order_by("pk").prefetch_related(groups)
 
     def enable(self) -> int:
         """Let these endpoints serve; return how many didn't."""
@@ -240,7 +242,7 @@ class Endpoint(Descriptor):
                 )
 
 
-class EndpointGroupQuerySet(models.QuerySet["EndpointGroup"]):
+class EndpointGroupQuerySet(PrimaryQuerySet["EndpointGroup"]):
     """Query sets whose writes, which send no signal, draw new revisions of the endpoints."""
 
     def update(self, **values: Any) -> int:

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.states import CloseCause, Direction, EventKind
 from . import choices
+from .primary import PrimaryQuerySet
 
 
 class Event(models.Model):
@@ -65,6 +66,8 @@ class Event(models.Model):
     lost = models.PositiveIntegerField(
         _("events lost"), null=True, help_text=_("Of a gap: how many events weren't recorded.")
     )
+
+    objects = PrimaryQuerySet["Event"].as_manager()
 
     class Meta:
         verbose_name = _("event")

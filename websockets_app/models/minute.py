@@ -12,6 +12,7 @@ from ..core.states import Direction
 from . import choices
 from .client import Client
 from .endpoint import Endpoint
+from .primary import PrimaryQuerySet
 
 COUNTERS: Final = (
     "opened",
@@ -25,7 +26,7 @@ COUNTERS: Final = (
 )
 
 
-class MinuteQuerySet(models.QuerySet["Minute"]):
+class MinuteQuerySet(PrimaryQuerySet["Minute"]):
     """Minutes, as nodes write them and people look at them."""
 
     def put(self, minutes: list[Minute]) -> None:

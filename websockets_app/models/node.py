@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.states import NodeKind, NodeState
 from . import choices
+from .primary import PrimaryQuerySet
 from .runtime import ClientRuntime
 from .session import Session
 
@@ -26,7 +27,7 @@ class Now(functions.Now):
         return self.as_sql(compiler, connection, template=local, **extra)
 
 
-class NodeQuerySet(models.QuerySet["Node"]):
+class NodeQuerySet(PrimaryQuerySet["Node"]):
     """A lease's verbs: the database's clock, the holder in the WHERE, the row count decides."""
 
     def register(self, node_id: str, kind: NodeKind, **about: Any) -> None:

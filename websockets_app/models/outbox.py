@@ -21,6 +21,7 @@ from ..core.states import CloseCause, OnUncertain, OutboxStatus, outbox_statuses
 from ..signals import outbox_filled
 from . import choices
 from .client import Client
+from .primary import PrimaryQuerySet
 
 MOST_ATTEMPTS: Final = 10
 """So many connections may break with one message in front before it is given up."""
@@ -46,7 +47,7 @@ class Claimed(NamedTuple):
     close_cause: str
 
 
-class OutboxQuerySet(models.QuerySet["OutboxMessage"]):
+class OutboxQuerySet(PrimaryQuerySet["OutboxMessage"]):
     """The outbox' verbs: each write names where a message must stand for it, and under whom."""
 
     # A sender's

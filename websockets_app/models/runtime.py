@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from ..core.states import ClientState, Failure
 from . import choices
 from .client import Client
+from .primary import PrimaryQuerySet
 
 
-class ClientRuntimeQuerySet(models.QuerySet["ClientRuntime"]):
+class ClientRuntimeQuerySet(PrimaryQuerySet["ClientRuntime"]):
     """The runner's own writes: each names holder and epoch, so that a late one hits nothing."""
 
     def claim(self, client_id: int, node_id: str) -> int | None:

@@ -9,9 +9,10 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.states import CloseCause
 from . import choices
+from .primary import PrimaryQuerySet
 
 
-class SessionQuerySet(models.QuerySet["Session"]):
+class SessionQuerySet(PrimaryQuerySet["Session"]):
     """Sessions, as nodes close them and people ask for them."""
 
     def open(self) -> SessionQuerySet:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import IntegrityError, models, router, transaction
+from django.db import IntegrityError, models
 from django.utils.translation import gettext_lazy as _
 
+from .primary import PrimaryQuerySet
 
-class SharedValueQuerySet(models.QuerySet["SharedValue"]):
+
+class SharedValueQuerySet(PrimaryQuerySet["SharedValue"]):
     """Shared values, as handlers of any process read and write them."""
 
     def put(self, key: str, value: Any) -> None:
@@ -39,7 +41,7 @@ class SharedValue(models.Model):
         return self.key
 
 
-class SharedMemberQuerySet(models.QuerySet["SharedMember"]):
+class SharedMemberQuerySet(PrimaryQuerySet["SharedMember"]):
     """Members, in the order in which they were added."""
 
     def put(self, key: str, member: str) -> bool:
@@ -47,7 +49,7 @@ class SharedMemberQuerySet(models.QuerySet["SharedMember"]):
         if self.filter(key=key, member=member).exists():
             return False
         try:
-            with transaction.atomic(using=router.db_for_write(self.model)):
+            with self.atomic():
                 self.create(key=key, member=member)
         except IntegrityError:  # somebody did so meanwhile, whom others may have removed again
             return False

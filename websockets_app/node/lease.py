@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError
 
 from ..conf import app_settings
 from ..core.close_codes import CloseCode
@@ -100,7 +100,7 @@ def reap(node_id: str, beat: int, *, by: str) -> bool:
     the lost node may live and go on counting its own.
     """
     at = moment(time.time())
-    with transaction.atomic():
+    with Node.objects.atomic():
         if not Node.objects.reap(node_id, beat):
             return False
         sessions = list(Session.objects.open().of_node(node_id))

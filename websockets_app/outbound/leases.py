@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from django.db import transaction
-
 from ..core.states import ClientState
 from ..database import DatabaseThread
 from ..models import Client, ClientRuntime
@@ -83,7 +81,7 @@ class Leases:
 
 def _write(node_id: str, batch: dict[Hold, dict[str, Any]]) -> list[Hold]:
     """Write a batch; return those whose lease somebody else has now."""
-    with transaction.atomic():
+    with ClientRuntime.objects.atomic():
         missed = [
             hold
             for hold, values in batch.items()
@@ -102,7 +100,7 @@ def _claim(node_id: str, client_ids: list[int]) -> list[Hold]:
     runtimes = ClientRuntime.objects
     free = runtimes.claimable(client_ids, moment(time.time()))
     if free:
-        with transaction.atomic():
+        with runtimes.atomic():
             for client_id in free:
                 runtimes.claim(client_id, node_id)
     held = runtimes.filter(client_id__in=client_ids).held_by(node_id)

@@ -11,8 +11,6 @@ from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
-from django.db import transaction
-
 from ..core.states import OutboxStatus
 from ..database import DatabaseThread
 from ..models import Client, ClientRuntime, OutboxMessage
@@ -208,7 +206,7 @@ def _claim(
 
     Where the answer to an earlier claim was lost, what isn't `known` of it goes back first.
     """
-    with transaction.atomic():
+    with OutboxMessage.objects.atomic():
         held = _lock(node_id, hold)
         _write(fates)
         if not held:
@@ -220,7 +218,7 @@ def _claim(
 
 def _settle(fates: Fates, node_id: str, hold: Hold, known: Sequence[int]) -> int | None:
     """Return how many messages are uncertain or dead now, None where the lease is lost."""
-    with transaction.atomic():
+    with OutboxMessage.objects.atomic():
         held = _lock(node_id, hold)
         _write(fates)
         if not held:
@@ -232,14 +230,14 @@ def _settle(fates: Fates, node_id: str, hold: Hold, known: Sequence[int]) -> int
 
 def _close(node_id: str, hold: Hold, message_id: int) -> bool | None:
     """Return whether it was still to be done, None where the lease is lost."""
-    with transaction.atomic():
+    with OutboxMessage.objects.atomic():
         if _lock(node_id, hold):
             return _carry_out(hold, message_id)
         return None if _is_lost(hold) else False
 
 
 def _close_next(node_id: str, hold: Hold) -> Claimed | None:
-    with transaction.atomic():
+    with OutboxMessage.objects.atomic():
         if _lock(node_id, hold):
             message = OutboxMessage.objects.claim_close(*hold, _now())
             if message and _carry_out(hold, message.id):
@@ -259,7 +257,7 @@ def _write(fates: Fates) -> None:
     together: defaultdict[Fate, list[int]] = defaultdict(list)
     for message_id, fate in fates.items():
         together[fate].append(message_id)
-    with transaction.atomic():
+    with OutboxMessage.objects.atomic():
         for fate, ids in together.items():
             _write_one(fate, ids)
 

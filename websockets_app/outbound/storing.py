@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db import IntegrityError, connections, router, transaction
+from django.db import IntegrityError, connections, router
 from django.db.models import F
 from django.utils import timezone
 
@@ -46,7 +46,7 @@ class Stored:
 
     def undo(self) -> None:
         """Leave nothing behind that was not there before, unless another call has returned it."""
-        with transaction.atomic(using=_database()):
+        with Client.objects.atomic():
             runtime = ClientRuntime.objects.filter(client=self.client.pk, returned=self.returned)
             if not runtime.update(returned=self.returned):  # which locks it until the commit
                 return
@@ -79,12 +79,12 @@ def store(client: Client, given: list[str], wait: float | None) -> Stored | None
 
 def in_transaction() -> bool:
     """Tell whether what this thread writes is not committed at once."""
-    connection = connections[_database()]
+    connection = connections[router.db_for_write(Client)]
     return connection.in_atomic_block or not connection.get_autocommit()
 
 
 def _insert(client: Client, wait: float | None) -> Stored:
-    with transaction.atomic(using=_database()):
+    with Client.objects.atomic():
         client.save(force_insert=True)
         until = None
         if client.ephemeral and wait is not None:
@@ -134,7 +134,3 @@ def _is_leaving(existing: Client, state: str) -> bool:
         return True
     closes = OutboxMessage.objects.filter(client=existing, close_code__isnull=False)
     return closes.filter(status=OutboxStatus.CLAIMED).exists()
-
-
-def _database() -> str:
-    return router.db_for_write(Client)
