@@ -159,3 +159,10 @@ def test_a_proxys_host_counts_where_the_site_trusts_it(settings: Settings) -> No
     assert refused(headers) != ""
     settings.USE_X_FORWARDED_HOST = True
     assert refused(headers) == ""
+
+
+def test_the_scheme_is_https_under_daphne_if_the_site_redirects_to_it(settings: Settings) -> None:
+    assert refused({"origin": "http://example.com"}, None) == ""
+    settings.SECURE_SSL_REDIRECT = True
+    assert refused({"origin": "http://example.com"}, None) != ""
+    assert refused({"origin": "https://example.com"}, None) == ""

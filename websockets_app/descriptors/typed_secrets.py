@@ -9,12 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..conf import app_settings
 from ..core.environment import REFERENCE
-from ..outbound.credentials import split
-
-_NAMES: Final = ("auth", "key", "credential", "signature")
-"""Names of headers that tell of secrets, besides those of REDACTED_NAMES."""
+from ..outbound.credentials import names_secret, split
 
 _SCHEME: Final = re.compile(r"([A-Za-z][\w-]*[ =])?")
 """What may stand before a reference: `Bearer env:TOKEN`, `sessionid=env:SESSION`."""
@@ -56,10 +52,8 @@ def _is_typed(pair: str) -> bool:
 
 
 def _in_headers(headers: Mapping[str, Any]) -> Iterator[str]:
-    secret = (*app_settings.REDACTED_NAMES, *_NAMES)
     for name, value in headers.items():
-        known = name.lower().replace("-", "_")
-        if any(word in known for word in secret) and not _is_reference(str(value)):
+        if names_secret(name) and not _is_reference(str(value)):
             yield name
 
 

@@ -78,7 +78,8 @@ def _schemes(handshake: Handshake) -> frozenset[str]:
     """Return the schemes that the request may have come by.
 
     A proxy's word counts only where `SECURE_PROXY_SSL_HEADER` says so. Daphne gives no scheme in a
-    WebSocket's scope: then either will do, since the host must match all the same.
+    WebSocket's scope. Then the scheme is `https` if `SECURE_SSL_REDIRECT` is on, since no page of
+    the site has another. Otherwise either will do, since the host must match all the same.
     """
     if settings.SECURE_PROXY_SSL_HEADER:
         name, secure = settings.SECURE_PROXY_SSL_HEADER
@@ -86,6 +87,8 @@ def _schemes(handshake: Handshake) -> frozenset[str]:
         if sent is not None:
             return frozenset({"https" if sent.split(",")[0].strip() == secure else "http"})
     scheme = _HTTP_SCHEMES.get(handshake.scope.get("scheme", ""))
+    if scheme is None and settings.SECURE_SSL_REDIRECT:
+        scheme = "https"
     return frozenset(_DEFAULT_PORTS) if scheme is None else frozenset({scheme})
 
 

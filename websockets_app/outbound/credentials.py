@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
+from ..conf import app_settings
 from ..core.environment import REFERENCE, AllowedVariables
 from ..exceptions import CredentialMissing
 
 _HIDDEN: Final = "…"
+_SECRET_NAMES: Final = ("auth", "key", "credential", "signature")
+"""What else is in the names of secrets, besides REDACTED_NAMES."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ def fill_uri(uri: str, environment: ClientEnvironment, where: str = "URI") -> st
         return quote(plain, safe="") if "?" in before or is_credential else plain
 
     return REFERENCE.sub(value, uri)
+
+
+def names_secret(name: str) -> bool:
+    """Return whether a header or a parameter of a query with this name holds a secret."""
+    known = name.lower().replace("-", "_")
+    return any(word in known for word in (*app_settings.REDACTED_NAMES, *_SECRET_NAMES))
 
 
 def redacted(uri: str) -> str:
