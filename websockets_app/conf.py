@@ -47,6 +47,13 @@ class WebsocketsSettings:
     SYNC_THREADS: int = 32
     """How many sync callbacks run at once in one process."""
 
+    SYNC_TO_ASYNC_THREADS: int = 16
+    """How many threads of one process run what async callbacks pass to `sync_to_async`.
+
+    The async ORM does that, too. Each thread may have a database connection. If more callbacks
+    need a thread, they share them.
+    """
+
     POLL_INTERVAL: float = 0.5
     """Seconds between two looks at the descriptors' revisions."""
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import Any
+from unittest.mock import patch
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.test import TestCase, TransactionTestCase, override_settings
 
+import handlers.echo  # noqa: F401 - so that a test can replace its callback
+from websockets_app.dispatch import loader
 from websockets_app.inbound.serving import stop_serving
 from websockets_app.models import Endpoint, Event, Minute, Node, Session
 from websockets_app.routing import with_websockets
@@ -57,6 +62,21 @@ class InlineTests(TestCase):
         assert recorded() == {"Session": 0, "Event": 0, "Minute": 0, "Node": 0}
         assert async_to_sync(talk)() == "hello"
         assert Session.objects.count() == 1
+
+    @override_settings(WEBSOCKETS={"RECORDING": "inline"})
+    def test_async_handlers_use_the_tests_thread_and_so_see_its_rows(self) -> None:
+        seen: list[object] = []
+
+        async def on_message(message: str) -> str:
+            seen.append(await sync_to_async(threading.get_ident)())
+            seen.append(await Endpoint.objects.acount())
+            return message
+
+        with patch.object(sys.modules["handlers.echo"], "on_message", on_message):
+            loader.load.cache_clear()
+            assert async_to_sync(talk)() == "hello"
+        loader.load.cache_clear()
+        assert seen == [threading.get_ident(), 1]
 
     async def test_inline_recording_works_in_an_async_test(self) -> None:
         with override_settings(WEBSOCKETS={"RECORDING": "inline"}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from pytest_django import Settings
 
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
-from tests.infrastructure.waiting import aeventually
+from tests.infrastructure.waiting import SCALE, aeventually
 from websockets_app import websockets
 from websockets_app.core.states import CloseCause
 from websockets_app.inbound.handle import WebsocketSession
@@ -411,6 +412,42 @@ async def refusal_of(connection: Connection) -> dict[str, Any]:
     answer = await connection.connect()
     await connection.ended()
     return answer
+
+
+async def test_no_callback_waits_for_what_another_sessions_callback_does_in_sync_to_async(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    sessions = 4
+    handler = write_handler(
+        "blocking",
+        "import threading\n"
+        "from asgiref.sync import sync_to_async\n"
+        f"together = threading.Barrier({sessions})\n"
+        "async def meet():\n"
+        f"    await sync_to_async(together.wait)({5 * SCALE})\n"
+        "    return True\n"
+        "async def may_open(): return await meet()\n"
+        "async def on_open(): await meet()\n"
+        "async def on_message(message):\n"
+        "    await meet()\n"
+        "    raise ValueError(message)\n"
+        "async def on_error(): await meet()\n"
+        "async def on_close(): await meet()\n",
+    )
+    serving = await serve(blocking={"handler": handler})
+    connections = [Connection("blocking") for _ in range(sessions)]
+    answers = await asyncio.gather(*(connection.connect() for connection in connections))
+    assert [answer["type"] for answer in answers] == ["websocket.accept"] * sessions
+    for connection in connections:
+        connection.send("hello")
+        connection.leave()
+    await asyncio.gather(*(connection.ended() for connection in connections))
+    assert not sys.modules[handler].together.broken
+    await serving.node.recorder.flush()
+    errors = [event.detail async for event in Event.objects.filter(kind="error")]
+    assert [error.splitlines()[0] for error in errors] == [
+        "on_message: ValueError: hello"
+    ] * sessions
 
 
 async def test_access_permission_and_groups_decide_who_enters(serve: Serve) -> None:

@@ -62,7 +62,7 @@ async def test_a_process_takes_no_more_connections_than_the_page_says_and_they_h
         asynchronous={"handler": site.write_handler("asynchronous", ASKS.format(callback=ASYNC))},
     )
     server = site.start_uvicorn()
-    most = LASTING + LOOKUP_THREADS + SHARED
+    most = LASTING + LOOKUP_THREADS + SHARED + WebsocketsSettings.SYNC_TO_ASYNC_THREADS
     assert await answers(server.ws("asynchronous")) == {"30s"}
     assert site.rows(COUNT)[0]["n"] <= most
     assert await answers(server.ws("plain")) == {"30s"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import threading
 import time
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -59,6 +61,28 @@ async def test_text_and_binary_reach_the_handler_which_may_be_sync(
     await supervised.add(await make_peer(talk), make_handler(on_message=on_message))
     expected = [(message, "out", False, True) for message in ("text ☃", b"\x00\xff", "")]
     await aeventually(lambda: received == expected)
+
+
+async def test_no_client_waits_for_what_another_ones_callback_does_in_sync_to_async(
+    supervised: Supervised, make_handler: MakeHandler, make_peer: MakePeer
+) -> None:
+    together, received = threading.Barrier(3), list[str]()
+
+    async def on_open() -> None:
+        await sync_to_async(together.wait)(5 * SCALE)
+
+    async def on_message(message: str) -> None:
+        await sync_to_async(together.wait)(5 * SCALE)
+        received.append(message)
+
+    async def talk(socket: ServerConnection) -> None:
+        await socket.send("hello")
+        await socket.wait_closed()
+
+    uri, handler = await make_peer(talk), make_handler(on_open=on_open, on_message=on_message)
+    for name in ("a", "b", "c"):
+        await supervised.add(uri, handler, name=name)
+    await aeventually(lambda: len(received) == 3)
 
 
 async def test_the_peers_close_is_told_with_code_and_reason(

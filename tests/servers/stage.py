@@ -25,7 +25,8 @@ LIMIT: Final = 1 * MIB
 """Bytes of a message that the endpoint `small` takes."""
 
 OBEDIENT = """
-import asyncio, pathlib
+import asyncio, pathlib, time
+from asgiref.sync import sync_to_async
 
 LOG = pathlib.Path(__file__).with_name("trace.log")
 
@@ -48,6 +49,9 @@ async def on_message(message, session):
         note(session, "sleeps")
         await asyncio.sleep(float(rest))
         note(session, f"awake: {await session.asend_text('awake')}")
+    if what == "block":
+        await sync_to_async(time.sleep)(float(rest))
+        return "unblocked"
     if what == "flood":
         for _ in range(400):
             await session.asend_bytes(bytes(64 * 1024))

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
@@ -172,6 +173,19 @@ async def test_a_peer_that_goes_during_a_long_handler_is_noticed_and_the_handler
         ended = ["sleeps", "awake: gone", f"close {row['close_code']}"]
         await aeventually(lambda peer=peer, ended=ended: peer.notes() == ended)
     await closing
+
+
+async def test_sessions_that_block_in_sync_to_async_do_not_wait_for_each_other(
+    served: Served,
+) -> None:
+    peers = await asyncio.gather(*(served.open() for _ in range(8)))
+    begun = time.monotonic()
+    for peer in peers:
+        await peer.socket.send("block 1")
+    for peer in peers:
+        assert await peer.socket.recv() == "unblocked"
+    assert time.monotonic() - begun < 2 * SCALE
+    await asyncio.gather(*(peer.socket.close() for peer in peers))
 
 
 async def test_the_socket_is_closed_although_the_handler_goes_on(served: Served) -> None:

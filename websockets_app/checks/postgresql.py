@@ -17,7 +17,7 @@ from .tags import WEBSOCKETS
 LASTING: Final = 4
 """Connections that a process keeps: for its lease, rows, events, and logins or its outbox."""
 SHARED: Final = 1
-"""Django's own thread, in which async handlers use the ORM."""
+"""Django's own thread, in which async middlewares use the ORM."""
 DEFAULT_SIZE: Final = 4
 """What the library psycopg_pool takes where nobody says."""
 
@@ -32,14 +32,14 @@ def check_pool(**kwargs: Any) -> list[checks.CheckMessage]:
     needed = LASTING + LOOKUP_THREADS + SHARED
     if size >= needed:
         return []
-    most = needed + app_settings.SYNC_THREADS
+    most = needed + app_settings.SYNC_THREADS + app_settings.SYNC_TO_ASYNC_THREADS
     return [
         checks.Warning(
             f"The pool of the database {connection.alias!r} has {size} connections for a process, "
             f"of which this app keeps {LASTING} for itself, and needs up to {needed} even where "
-            "no plain handler uses the ORM.",
-            hint=f'Set "pool": {{"max_size": {most}}} in OPTIONS, which is enough for plain '
-            f"handlers, too; {needed} where there are none.",
+            "no handler uses the ORM.",
+            hint=f'Set "pool": {{"max_size": {most}}} in OPTIONS, which is enough for all '
+            f"handlers, or {needed} if no handler uses the ORM.",
             id="websockets_app.W033",
         )
     ]

@@ -19,6 +19,7 @@ from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, Method, OnHandlerError
 from ..exceptions import MayOpenFailed, SessionGone
 from ..recording.peer_record import PeerRecord
+from .callback_threads import CallbackThreads, ThreadBinding
 from .frames import Frame, as_frame
 from .loader import Callback, Handler
 from .pool import SyncPool
@@ -48,11 +49,16 @@ class Target(Called, Protocol):
 class Dispatcher:
     """Calls one peer's handler, one callback at a time."""
 
-    __slots__ = ("_pool", "_target")
+    __slots__ = ("_binding", "_pool", "_target", "_threads")
 
-    def __init__(self, target: Target, pool: SyncPool) -> None:
+    def __init__(
+        self, target: Target, pool: SyncPool, threads: CallbackThreads | None = None
+    ) -> None:
+        """Without `threads`, `sync_to_async` uses the thread that asgiref chooses."""
         self._target = target
         self._pool = pool
+        self._threads = threads
+        self._binding = ThreadBinding()
 
     async def may_open(self) -> Any:
         """Return what the handler answers, True where it doesn't ask; raise `MayOpenFailed`."""
@@ -67,6 +73,8 @@ class Dispatcher:
             raise MayOpenFailed(f"may_open raised {_text(error)}") from error
 
     async def open(self) -> None:
+        """Run `on_open`. Called in the task that runs the other callbacks, too."""
+        self._bind()
         callback = self._target.handler.on_open
         if callback is not None:
             await self._answer(callback, Call(Method.ON_OPEN, self._target))
@@ -118,9 +126,12 @@ class Dispatcher:
         finally:
             # Not reset(token): only the message must not stay alive with an idle peer.
             current_call.set(None)
+            if self._binding.worker is not None:
+                self._bind()
 
     async def _run(self, callback: Callback, call: Call) -> Any:
         """Run a callback and return what it returns."""
+        self._bind()
         current_call.set(call)
         try:
             if callback.is_async:
@@ -128,6 +139,13 @@ class Dispatcher:
             return await self._in_thread(callback, call)
         finally:
             current_call.set(None)
+            if self._binding.worker is not None:
+                self._bind()
+
+    def _bind(self) -> None:
+        """Let what runs next in this task get a thread of its own for `sync_to_async`."""
+        if self._threads is not None:
+            self._binding = self._threads.bind()
 
     async def _in_thread(self, callback: Callback, call: Call) -> Any:
         result = await self._pool.run(callback.invoke, call)

@@ -83,7 +83,7 @@ class InboundSession(Receiving, Writing):
         self._visitor = visitor
         self._silence: Stillness | None = None
         self._congestion: Stillness | None = None
-        self._dispatcher = Dispatcher(self, node.pool)
+        self._dispatcher = Dispatcher(self, node.pool, node.callback_threads)
         self._opened_at = 0.0
 
     @property

@@ -16,6 +16,7 @@ from django.db import close_old_connections
 from ..conf import app_settings
 from ..core.states import EventKind, NodeKind, Topic
 from ..database import DatabaseThread, drop_broken_connections
+from ..dispatch.callback_threads import CallbackThreads
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
 from . import mail
@@ -42,6 +43,9 @@ class Node:
         self.loop = asyncio.get_running_loop()
         self.peers = Peers()
         self.pool = SyncPool(self.loop, app_settings.SYNC_THREADS)
+        self.callback_threads: CallbackThreads | None = None
+        if app_settings.RECORDING != "inline":  # then they use the thread of the test
+            self.callback_threads = CallbackThreads(app_settings.SYNC_TO_ASYNC_THREADS)
         # Who a peer is can be found out while every thread for handlers is taken.
         # Connections last from one to the next: a new one takes longer than all that is asked.
         self.lookups = SyncPool(self.loop, LOOKUP_THREADS, drop_broken_connections)
@@ -113,6 +117,8 @@ class Node:
         """Let the threads go, without waiting."""
         _unregister(self)
         self.pool.stop()
+        if self.callback_threads is not None:
+            self.callback_threads.stop()
         self.lookups.stop()
         self.recorder.stop()
         self.control.stop()
@@ -163,7 +169,7 @@ class Node:
         self.peers.sweep()
 
     async def _keep_house(self) -> None:
-        """Give back the connections that async handlers use: Django's own thread holds those."""
+        """Close old connections of Django's own thread, which async middlewares use."""
         if len(self.peers):
             await sync_to_async(close_old_connections)()
 

@@ -61,7 +61,7 @@ class Connection(Sending):
         self._node = node
         self._on_ready = on_ready
         self._on_ending = on_ending
-        self._dispatcher = Dispatcher(self, node.pool)
+        self._dispatcher = Dispatcher(self, node.pool, node.callback_threads)
         self._socket: ClientConnection | None = None
         self._opened_at = 0.0
         self._ended_at = 0.0
