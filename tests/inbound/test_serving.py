@@ -7,12 +7,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from asgiref.sync import sync_to_async
+from pytest_django import Settings
+
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.inbound.life import BreakableConnection
 from tests.infrastructure.waiting import aeventually
 from websockets_app.inbound.serving import stop_serving
 from websockets_app.models import Endpoint, Event, Node, Session
+from websockets_app.node.lease import reap
 
 Serve = Callable[..., Any]
 
@@ -152,3 +156,32 @@ async def test_a_server_that_fails_to_close_one_session_does_not_keep_the_node_f
     assert (await sound.next())["code"] == 1001
     assert (await Node.objects.aget(pk=serving.node.id)).state == "stopped"
     assert {s.close_cause async for s in Session.objects.all()} == {"shutdown"}
+
+
+async def test_a_session_whose_node_was_declared_lost_and_lives_has_one_close_event(
+    serve: Serve, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "HEARTBEAT_INTERVAL": 600}  # when we say so
+    serving = await serve(echo={"handler": "handlers.echo"})
+    staying, leaving = Connection("echo"), Connection("echo")
+    for connection in (staying, leaving):
+        await connection.connect()
+    assert await serving.node.recorder.flush()
+    leaving.leave()  # its end isn't written when the node is declared lost
+    await leaving.ended()
+    beat = (await Node.objects.aget()).beat
+    assert await sync_to_async(reap)(serving.node.id, beat, by="another")
+    assert await Session.objects.filter(close_cause="node_lost").acount() == 2
+    await serving.node.lease.beat()
+    assert await serving.node.recorder.flush()
+    assert await Event.objects.filter(kind="close").acount() == 1
+    staying.leave()
+    await staying.ended()
+    assert await serving.node.recorder.flush()
+    closes = [event async for event in Event.objects.filter(kind="close")]
+    assert sorted(event.cause for event in closes) == ["peer", "peer"]
+    assert {event.peer for event in closes} == {row.pk async for row in Session.objects.all()}
+    told = Event.objects.filter(kind="node_lost").exclude(endpoint=None)
+    assert await told.acount() == 2
+    assert await Session.objects.filter(close_cause="peer").acount() == 2
+    assert (await Node.objects.aget()).reaped == 1

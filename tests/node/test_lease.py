@@ -129,6 +129,19 @@ async def test_a_node_that_moved_at_the_last_moment_is_not_reaped(lease: Lease) 
     assert await Event.objects.acount() == 2
 
 
+async def test_a_session_that_has_its_close_event_gets_no_other_by_the_loss_of_its_node(
+    lease: Lease,
+) -> None:
+    await lease.beat()
+    await open_session("ended")  # its row is still to be written
+    await Event.objects.acreate(
+        kind="close", cause="peer", peer="ended", node_id="a", seq=2, at=timezone.now()
+    )
+    assert await sync_to_async(reap)("a", 0, by="observer")
+    assert [event.cause async for event in Event.objects.filter(kind="close")] == ["peer"]
+    assert not (await Session.objects.aget(pk="ended")).is_open
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_observers_at_once_one_reaps() -> None:
     Node.objects.register("a", NodeKind.SERVER, hostname="h", pid=1)

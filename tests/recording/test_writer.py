@@ -65,8 +65,11 @@ def test_a_batch_costs_the_same_few_queries_whatever_its_size(
     django_assert_num_queries: DjangoAssertNumQueries,
 ) -> None:
     rows = [session(str(number)) for number in range(20)]
-    with django_assert_num_queries(5):  # savepoint, three inserts, release
+    with django_assert_num_queries(6):  # savepoint, the node's row, three inserts, release
         write(batch(*map(fact, range(30)), sessions=rows, minutes=3))
+    messages = [fact(number, kind=EventKind.MESSAGE) for number in range(30, 60)]
+    with django_assert_num_queries(3):  # no end of a session: the node's row doesn't matter
+        write(batch(*messages))
 
 
 def test_an_event_keeps_its_time_and_all_its_columns() -> None:

@@ -44,6 +44,7 @@ class NodeAdmin(ReadOnlyAdmin[Node]):
         "renewed_at",
         "stopped_at",
         "beat",
+        "reaped",
         "sessions_open",
         "clients_held",
         "channel",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import CloseCause, Direction, EventKind
 from . import choices
 from .primary import PrimaryQuerySet
+
+
+class EventQuerySet(PrimaryQuerySet["Event"]):
+    """Events, as nodes correct each other's."""
+
+    def revoke_lost(self, peers: Collection[str], node_id: str) -> int:
+        """Let other nodes' close events of these peers say only that their node was declared lost.
+
+        The node `node_id` holds or held them, and lives: it records their one close event itself.
+        """
+        closed = self.filter(peer__in=peers, kind=EventKind.CLOSE, cause=CloseCause.NODE_LOST)
+        return closed.exclude(node=node_id).update(kind=EventKind.NODE_LOST)
+
+    def closed(self, peers: models.QuerySet[Any, Any]) -> set[str]:
+        """Return those peers whose ids `peers` selects that have their close event."""
+        closes = self.filter(peer__in=peers, kind=EventKind.CLOSE)
+        return set(closes.values_list("peer", flat=True))
 
 
 class Event(models.Model):
@@ -67,7 +87,7 @@ class Event(models.Model):
         _("events lost"), null=True, help_text=_("Of a gap: how many events weren't recorded.")
     )
 
-    objects = PrimaryQuerySet["Event"].as_manager()
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("event")

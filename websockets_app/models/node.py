@@ -59,7 +59,13 @@ class NodeQuerySet(PrimaryQuerySet["Node"]):
     def reap(self, node_id: str, beat: int) -> bool:
         """Declare a node lost whose lease still stands at `beat`; False where it moved."""
         unmoved = self.filter(pk=node_id, state=NodeState.ALIVE, beat=beat)
-        return bool(unmoved.update(state=NodeState.LOST, stopped_at=Now()))
+        lost = {"state": NodeState.LOST, "stopped_at": Now(), "reaped": F("reaped") + 1}
+        return bool(unmoved.update(**lost))
+
+    def lock_if_reaped(self, node_id: str) -> bool:
+        """Tell whether the node was ever declared lost; it can't be until the transaction ends."""
+        row = self.select_for_update().filter(pk=node_id)
+        return bool(row.values_list("reaped", flat=True).first())
 
     def with_load(self) -> NodeQuerySet:
         """Annotate `open_sessions` and `held_clients`, what each holds now."""
@@ -104,6 +110,11 @@ class Node(models.Model):
     renewed_at = models.DateTimeField(_("renewed at"))
     stopped_at = models.DateTimeField(_("stopped at"), null=True)
     beat = models.BigIntegerField(_("beat"), default=0)
+    reaped = models.PositiveIntegerField(
+        _("declared lost"),
+        default=0,
+        help_text=_("How often; a node that is lost and lives after all goes on."),
+    )
     channel = models.CharField(
         _("channel"), max_length=100, blank=True, help_text=_("In the channel layer.")
     )

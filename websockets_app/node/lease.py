@@ -96,18 +96,23 @@ class Lease:
 def reap(node_id: str, beat: int, *, by: str) -> bool:
     """Close what a lost node held, in one transaction; False where it had moved after all.
 
-    Its sessions get their one close event, under the number of the node `by` that saw the loss:
-    the lost node may live and go on counting its own.
+    Its sessions get their close event, under the number of the node `by` that saw the loss: the
+    lost node may live and go on counting its own. Then it also takes these events back
+    (`recording.writer`), so that each session has one close event.
     """
     at = moment(time.time())
     with Node.objects.atomic():
         if not Node.objects.reap(node_id, beat):
             return False
-        sessions = list(Session.objects.open().of_node(node_id))
+        # The lock that `Node.objects.reap` holds lets no batch of the node's come in between.
+        held = Session.objects.open().of_node(node_id)
+        sessions, ended = list(held), Event.objects.closed(held.values("pk"))
         Session.objects.close_lost(node_id, at, CloseCode.ABNORMAL)
         released = ClientRuntime.objects.release_all_of(node_id, "its runner was lost", at)
         lost = Event(kind=EventKind.NODE_LOST, node_id=by, peer=node_id, at=at, seq=beat)
-        closes = [_close_event(session, by, beat) for session in sessions]
+        closes = [
+            _close_event(session, by, beat) for session in sessions if session.pk not in ended
+        ]
         Event.objects.bulk_create([lost, *closes], ignore_conflicts=True)
     logger.warning(
         "Node %s is lost: %d sessions closed, %d clients released",

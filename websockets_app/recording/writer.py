@@ -9,6 +9,8 @@ from typing import Final, TypeVar
 
 from django.db import DataError, IntegrityError, NotSupportedError, transaction
 
+from ..core.states import EventKind
+from ..models import Event, Node
 from .facts import Fact, SessionRow, events_in
 from .insertion import Row
 from .minutes import MinuteKey, write_minutes
@@ -17,6 +19,8 @@ from .tables import EVENTS, SESSIONS, event_rows, session_rows
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_LIFECYCLE: Final = frozenset({EventKind.OPEN, EventKind.CLOSE})
 
 REFUSED: Final = (DataError, IntegrityError, ValueError, TypeError, OverflowError)
 """The database can't take these rows, today or tomorrow."""
@@ -95,8 +99,21 @@ def write(batch: Batch) -> None:
 
 def _write(batch: Batch, write_events: Callable[[list[Row]], None]) -> None:
     with transaction.atomic(using=EVENTS.connection.alias):
+        # Before anything else: who declares a node lost locks its row first, too.
+        _keep_one_close(batch)
         if batch.sessions:
             SESSIONS.upsert(session_rows(batch.sessions.values()))
         if batch.facts:
             write_events(event_rows(batch.node_id, batch.facts))
         write_minutes(batch.node_id, batch.minutes)
+
+
+def _keep_one_close(batch: Batch) -> None:
+    """Let each session have one close event, if this node was declared lost and lives.
+
+    The node that declared it lost has closed its sessions. Of those that go on, and of those whose
+    true end hadn't been written, this node knows better.
+    """
+    peers = [fact.peer for fact in batch.facts if fact.peer and fact.kind in _LIFECYCLE]
+    if peers and Node.objects.lock_if_reaped(batch.node_id):
+        Event.objects.revoke_lost(peers, batch.node_id)
