@@ -76,7 +76,7 @@ def test_an_endpoint_with_this_key_is_bad(
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"uri": "https://example.com"}, "uri: Write a URI that starts with ws:// or wss://."),
+        ({"uri": "https://example.com"}, "uri: Write wss:// instead of https://."),
         ({"headers": {"X": 1}}, "headers: Write a JSON object of strings."),
         ({"headers": []}, "headers: write an object, not a list"),
         ({"ping_interval": "20"}, 'ping_interval: write a number, not "20"'),

@@ -151,8 +151,8 @@ async def test_a_callback_may_create_a_client(
         (errors.AddressNotAllowed, "ALLOWED_CLIENT_HOSTS", "ws://10.0.0.1/?k=s3cret", {}),
         (errors.CredentialMissing, "env:NOT_THERE", f"{NOBODY}?k=env:NOT_THERE", {}),
         (errors.CredentialMissing, "env:NOT_THERE", NOBODY, {"headers": {"A": "env:NOT_THERE"}}),
-        (errors.InvalidUri, "header", NOBODY, {"headers": {"X": "s3cret\r\nHost: b"}}),
-        (errors.InvalidUri, "subprotocol", NOBODY, {"subprotocols": ["s3cret token"]}),
+        (errors.InvalidClient, "headers", NOBODY, {"headers": {"X": "s3cret\r\nHost: b"}}),
+        (errors.InvalidClient, "subprotocols", NOBODY, {"subprotocols": ["s3cret token"]}),
     ],
 )
 async def test_what_nobody_can_connect_to_raises_the_reason(

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from ..conf import app_settings
 from ..dispatch.engines import get_engine
-from ..dispatch.loader import resolve
+from ..dispatch.loader import resolve_typed
 from ..exceptions import ConfigurationError, HandlerProblem, UnknownEngine
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class DescriptorForm(ModelForm):
 
     def _resolve_handler(self, cleaned: dict[str, Any]) -> None:
         try:
-            cleaned["handler"] = resolve(cleaned["engine"], cleaned["handler"])
+            cleaned["handler"] = resolve_typed(cleaned["engine"], cleaned["handler"])
         except (UnknownEngine, ConfigurationError) as problem:
             self.add_error("engine", str(problem))
         except HandlerProblem as problem:

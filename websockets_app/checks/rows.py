@@ -29,7 +29,7 @@ def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[ch
     if router.db_for_write(Endpoint) not in (databases or ()) or not are_usable():
         return []
     try:
-        endpoints = list(Endpoint.objects.filter(enabled=True))
+        endpoints = list(Endpoint.objects.filter(enabled=True).prefetch_related("groups"))
         clients = list(Client.objects.all())
     except (OperationalError, ProgrammingError):  # not migrated yet, or away
         return []
@@ -44,6 +44,13 @@ def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]
                 hint="Mend the row or its handler, or disable the endpoint.",
                 obj=endpoint,
                 id="websockets_app.W040",
+            )
+        elif invalid := endpoint.invalid_values():
+            yield checks.Warning(
+                f"The endpoint {endpoint} has values that can't work: {invalid}",
+                hint="Correct the row in the admin, or in the file that manages it.",
+                obj=endpoint,
+                id="websockets_app.W046",
             )
     yield from _check_rates(endpoints)
     for newer, older in never_reached(endpoints):

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def can_be_stored(text: str) -> bool:
+    """Return whether every database stores `text`: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def tame(text: str, limit: int = 200) -> str:
     """Return `text` with what isn't printable escaped, in `limit` characters at most.
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from ..core.text import tame
-from ..dispatch.loader import resolve
+from ..core.text import can_be_stored, tame
+from ..dispatch.loader import resolve_typed
 from ..exceptions import (
     ConfigurationError,
     HandlerProblem,
@@ -57,7 +57,7 @@ def read(kind: Kind, place: Place) -> Document:
     for name in kind.relations:
         values[name] = sorted(set(values[name]))
     values["handler"] = _resolve(values["engine"], values["handler"])
-    _validate(kind, place, values)
+    values |= _validated(kind, place, values)
     if kind.switch not in given:
         del values[kind.switch]
     return Document(kind=kind, place=place, given=given, values=values)
@@ -82,25 +82,27 @@ def _check_keys(kind: Kind, given: Mapping[str, Any]) -> None:
 
 def _resolve(engine: str, handler: str) -> str:
     try:
-        return resolve(engine, handler)
+        return resolve_typed(engine, handler)
     except (UnknownEngine, ConfigurationError) as problem:
         raise InvalidDescriptorFile(f"engine: {problem}") from None
     except HandlerProblem as problem:
         raise InvalidDescriptorFile(f"handler: {problem}") from None
 
 
-def _validate(kind: Kind, place: Place, values: Mapping[str, Any]) -> None:
-    """Raise what the model has against `values`, without a query."""
+def _validated(kind: Kind, place: Place, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` as the model stores them; raise `InvalidDescriptorFile` for invalid ones."""
     plain = {name: value for name, value in values.items() if name not in kind.relations}
     row = kind.model(source_root=place.root, source=place.source, **plain)
     try:
         row.full_clean(validate_unique=False, validate_constraints=False)
+        row.refuse_related([name for name in kind.relations if values[name]])
     except ValidationError as error:
         told = [
             f"{name}: {' '.join(messages)}{_allowed(kind.fields.get(name))}"
             for name, messages in error.message_dict.items()
         ]
         raise InvalidDescriptorFile("; ".join(told)) from None
+    return {name: getattr(row, name) for name in plain}
 
 
 def _allowed(field: KeyField | None) -> str:
@@ -126,7 +128,7 @@ def _type_problem(field: KeyField, value: Any) -> str:
         expected += " or null"
     if not (is_right(value) or (value is None and field.null)):
         return f"write {expected}, not {_shown(value)}"
-    if not all(map(_can_be_stored, _texts(value))):
+    if not all(map(can_be_stored, _texts(value))):
         return "it holds a character that no database keeps (NUL or half a surrogate pair)"
     return ""
 
@@ -155,10 +157,6 @@ def _texts(value: Any) -> list[str]:
     elif isinstance(value, dict):
         items = [*value, *value.values()]
     return [item for item in items if isinstance(item, str)]
-
-
-def _can_be_stored(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _shown(value: Any) -> str:

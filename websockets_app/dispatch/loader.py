@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from operator import attrgetter
 from typing import Any, Final
@@ -12,7 +13,7 @@ from typing import Any, Final
 from asgiref.sync import iscoroutinefunction
 
 from ..core.call import ARGUMENTS, Call
-from ..exceptions import ConfigurationError, HandlerInvalid, HandlerProblem
+from ..exceptions import ConfigurationError, HandlerInvalid, HandlerNotFound, HandlerProblem
 from .engines import FUNCTIONS, HANDLE, get_engine
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -51,6 +52,25 @@ class Handler:
 def resolve(engine: str, reference: str) -> str:
     """Return the name under which `reference` is stored; raise `HandlerProblem`."""
     return get_engine(engine).resolve(reference)
+
+
+def resolve_typed(engine: str, reference: str) -> str:
+    """Return what `resolve` does, for what a person wrote: its error names a similar handler."""
+    try:
+        return resolve(engine, reference)
+    except HandlerNotFound as problem:
+        if meant := _similar(engine, reference):
+            raise HandlerNotFound(f"{problem} Did you mean {meant}?") from problem
+        raise
+
+
+def _similar(engine: str, reference: str) -> str:
+    """Return the handler whose name is most like `reference`, or an empty string."""
+    written = reference.strip("/").removesuffix(".py").replace("/", ".").replace("-", "_")
+    known: dict[str, str] = {}
+    for name in get_engine(engine).discover():
+        known |= {name: name, name.partition(".")[2]: name}  # with and without its package
+    return next((known[close] for close in get_close_matches(written, known, n=1)), "")
 
 
 @cache

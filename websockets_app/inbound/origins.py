@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -10,15 +9,11 @@ from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 from django.utils.http import is_same_domain
 
+from ..core.origins import DEFAULT_PORTS, parse_origin
 from ..core.states import Access
 from .config import EndpointConfig
 from .handshake import Handshake
 
-_ORIGIN: Final = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s\\/?#@\[\]:,]+)(?::([0-9]{1,5}))?/?",
-    re.IGNORECASE,
-)
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HTTP_SCHEMES: Final = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 _DEBUG_HOSTS: Final = [".localhost", "127.0.0.1", "[::1]"]
 
@@ -47,7 +42,7 @@ def is_listed(origin: str, allowed: Iterable[str]) -> bool:
 
 
 def _matches(origin: str, entry: str) -> bool:
-    given, wanted = _parts(origin), _parts(entry)
+    given, wanted = parse_origin(origin), parse_origin(entry)
     if given is None or wanted is None:
         return origin == entry  # "null", which a row may list
     scheme, host, port = wanted
@@ -57,21 +52,10 @@ def _matches(origin: str, entry: str) -> bool:
 
 
 def _is_own(origin: str, host: str, schemes: frozenset[str]) -> bool:
-    given = _parts(origin)
-    return any(given is not None and given == _parts(f"{scheme}://{host}") for scheme in schemes)
-
-
-def _parts(origin: str) -> tuple[str, str, int | None] | None:
-    """Return scheme, host and port of an origin, defaults filled in; None where it is none.
-
-    An origin has nothing else (RFC 6454 §7): no user, no path, and no character that one program
-    reads as the end of the host, and another as a part of it.
-    """
-    found = _ORIGIN.fullmatch(origin)
-    if found is None:
-        return None
-    scheme, host, port = found[1].lower(), found[2].lower(), found[3]
-    return scheme, host, int(port) if port else _DEFAULT_PORTS.get(scheme)
+    given = parse_origin(origin)
+    return any(
+        given is not None and given == parse_origin(f"{scheme}://{host}") for scheme in schemes
+    )
 
 
 def _schemes(handshake: Handshake) -> frozenset[str]:
@@ -89,7 +73,7 @@ def _schemes(handshake: Handshake) -> frozenset[str]:
     scheme = _HTTP_SCHEMES.get(handshake.scope.get("scheme", ""))
     if scheme is None and settings.SECURE_SSL_REDIRECT:
         scheme = "https"
-    return frozenset(_DEFAULT_PORTS) if scheme is None else frozenset({scheme})
+    return frozenset(DEFAULT_PORTS) if scheme is None else frozenset({scheme})
 
 
 def _host(headers: Mapping[str, str]) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
-from django.contrib.auth import get_backends
-from django.contrib.auth.backends import BaseBackend, ModelBackend
 from django.contrib.auth.models import Permission, PermissionsMixin
 from django.db import router
 from django.db.models import Model, QuerySet
 
+from ..models.permissions import django_alone_decides
 from .config import EndpointConfig
 from .portions import Turns, portions
 
@@ -102,32 +101,6 @@ class RightsOfMany(Rights):
         for rows in rows_of_users(user for user, _ in concerned):
             for pk, group in rows.filter(groups__in=groups).values_list("pk", "groups"):
                 self._groups[rows.model, pk].add(group)
-
-
-def django_alone_decides() -> bool:
-    """Tell whether what users may is in Django's own tables, and nowhere else."""
-    backends = [type(backend) for backend in get_backends()]
-    speaking = [
-        backend
-        for backend in backends
-        if hasattr(backend, "has_perm") and not _answers_as(backend, BaseBackend)
-    ]
-    return bool(speaking) and all(_answers_as(backend, ModelBackend) for backend in speaking)
-
-
-_ANSWERS: Final = (
-    "has_perm",
-    "get_all_permissions",
-    "get_user_permissions",
-    "get_group_permissions",
-    "_get_permissions",
-    "_get_user_permissions",
-    "_get_group_permissions",
-)
-
-
-def _answers_as(backend: type, other: type) -> bool:
-    return all(getattr(backend, name, None) is getattr(other, name, None) for name in _ANSWERS)
 
 
 def _permission_names(wanted: set[str]) -> dict[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..core.environment import AllowedVariables, names_in
 from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
-from . import choices
+from . import choices, validators
 from .descriptor import Descriptor, DescriptorQuerySet
 
 UNSENT: Final = (
@@ -74,6 +74,22 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
 
 class Client(Descriptor):
     """The stored descriptor of an outbound connection."""
+
+    field_validators: ClassVar = {
+        **Descriptor.field_validators,
+        "backoff_base": validators.validate_seconds,
+        "backoff_ceiling": validators.validate_seconds,
+        "ca_certificates": validators.validate_certificates,
+        "headers": validators.validate_headers,
+        "message_ttl": validators.validate_seconds,
+        "name": validators.validate_name,
+        "origin": validators.validate_origin,
+        "ping_interval": validators.validate_seconds,
+        "ping_timeout": validators.validate_seconds,
+        "proxy": validators.validate_proxy,
+        "stable_after": validators.validate_seconds,
+        "uri": validators.validate_uri,
+    }
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     uri = models.CharField(
@@ -190,16 +206,14 @@ class Client(Descriptor):
     def __str__(self) -> str:
         return self.name
 
-    def clean(self) -> None:
-        super().clean()
-        if not self.name.isprintable():  # it is in log lines
-            raise ValidationError({"name": _("Write it without control characters.")})
-        if not self.uri.startswith(("ws://", "wss://")):
-            raise ValidationError({"uri": _("Write a URI that starts with ws:// or wss://.")})
-        headers = self.headers
-        if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
-            raise ValidationError({"headers": _("Write a JSON object of strings.")})
-        self._check_environment()
+    def contradictions(self) -> dict[str, ValidationError]:
+        found = super().contradictions()
+        if self.backoff_base > self.backoff_ceiling:
+            found["backoff_base"] = ValidationError(
+                _("Write at most %(most)g seconds, the longest backoff."),
+                params={"most": self.backoff_ceiling},
+            )
+        return found | self._refused_variables()
 
     def refused_variables(self) -> dict[str, list[str]]:
         """Return the variables that the row names but `CLIENT_ENVIRONMENT` doesn't, by field."""
@@ -212,16 +226,17 @@ class Client(Descriptor):
         }
         return {field: names for field, names in refused.items() if names}
 
-    def _check_environment(self) -> None:
+    def _refused_variables(self) -> dict[str, ValidationError]:
         text = _(
             "WEBSOCKETS['CLIENT_ENVIRONMENT'] doesn't allow env:%(name)s. Add the name to that "
             "setting or use another variable."
         )
-        errors = {
-            field: [
-                ValidationError(text, code="environment", params={"name": name}) for name in names
-            ]
+        return {
+            field: ValidationError(
+                [
+                    ValidationError(text, code="environment", params={"name": name})
+                    for name in names
+                ]
+            )
             for field, names in self.refused_variables().items()
         }
-        if errors:
-            raise ValidationError(errors)

@@ -8,8 +8,8 @@ double saves, `QuerySet.update`, `bulk_update` and upserts.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.states import MessageRecording, OnHandlerError
 from ..signals import descriptors_changed
-from . import choices
+from . import choices, validators
 from .event import Event
 from .primary import PrimaryQuerySet
 
@@ -94,6 +94,11 @@ class DescriptorQuerySet(PrimaryQuerySet[ModelT]):
 class Descriptor(models.Model):
     """A row that describes a WebSocket, owned by whoever edits it, never written by a node."""
 
+    field_validators: ClassVar[dict[str, Callable[[Any], Any]]] = {
+        "subprotocols": validators.validate_subprotocols
+    }
+    """By field, what returns the value to store or raises `ValidationError`."""
+
     handler = models.CharField(
         _("handler"),
         max_length=255,
@@ -162,20 +167,50 @@ class Descriptor(models.Model):
             update_fields=update_fields,
         )
 
-    def clean(self) -> None:
-        super().clean()
-        self.check_strings("subprotocols")
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Refuse values that can't work, field by field; then those that contradict each other."""
+        excluded = set(exclude or ())
+        errors: dict[str, Any] = {}
+        try:
+            super().clean_fields(exclude=excluded)
+        except ValidationError as error:
+            errors = error.error_dict
+        for field in self._meta.fields:
+            if field.primary_key or not field.editable or field.name in {*errors, *excluded}:
+                continue
+            validate = self.field_validators.get(field.name, lambda value: value)
+            try:
+                value = validators.validate_storable(field, getattr(self, field.name))
+                setattr(self, field.name, validate(value))
+            except ValidationError as error:
+                errors[field.name] = error
+        if errors:
+            raise ValidationError(errors)
+        contradictions = self.contradictions()
+        if found := {name: contradictions[name] for name in contradictions.keys() - excluded}:
+            raise ValidationError(found)
+
+    def contradictions(self) -> dict[str, ValidationError]:
+        """Return why fields that are valid by themselves don't fit together, by field."""
+        return {}
+
+    def refuse_related(self, names: Collection[str]) -> None:
+        """Raise `ValidationError` if the row can't have rows in the relations of these `names`."""
+
+    def invalid_values(self) -> str:
+        """Return which stored values the admin would refuse and why, or an empty string."""
+        try:
+            self.clean_fields()
+        except ValidationError as error:
+            return "; ".join(
+                f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()
+            )
+        return ""
 
     @property
     def file(self) -> str:
         """The file that owns the row, for people; empty where people own it."""
         return f"{self.source_root}/{self.source}" if self.source else ""
-
-    def check_strings(self, field: str) -> None:
-        """Raise `ValidationError` where the JSON of `field` is no list of strings."""
-        value = getattr(self, field)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ValidationError({field: _("Write a JSON list of strings.")})
 
     @classmethod
     def touch(cls, keys: Sequence[int], using: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, ClassVar, Final
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
@@ -14,10 +14,17 @@ from django.urls import get_script_prefix
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
-from . import choices, patterns
+from . import choices, patterns, validators
 from .descriptor import Descriptor, DescriptorQuerySet
 from .primary import PrimaryQuerySet, rows_to_write
 from .session import Session
+
+PUBLIC_WITH_PERMISSION: Final = _(
+    "A public endpoint lets everyone in: remove the permission, or choose another access."
+)
+PUBLIC_WITH_GROUPS: Final = _(
+    "A public endpoint lets everyone in: remove its groups, or choose another access."
+)
 
 
 class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
@@ -67,6 +74,14 @@ def _number(sessions: models.QuerySet[Session]) -> functions.Coalesce:
 
 class Endpoint(Descriptor):
     """The stored descriptor of a WebSocket URL that this site serves."""
+
+    field_validators: ClassVar = {
+        **Descriptor.field_validators,
+        "idle_timeout": validators.validate_seconds,
+        "origins": validators.validate_origins,
+        "permission": validators.validate_permission,
+        "send_timeout": validators.validate_seconds,
+    }
 
     endpoint = models.CharField(
         _("endpoint"),
@@ -212,11 +227,21 @@ class Endpoint(Descriptor):
         """
         return get_script_prefix() + patterns.route(self.endpoint)
 
-    def clean(self) -> None:
-        super().clean()
-        self.check_strings("origins")
-        if self.permission and "." not in self.permission:
-            raise ValidationError({"permission": _("Write it as app_label.codename.")})
+    def contradictions(self) -> dict[str, ValidationError]:
+        if self.access == Access.PUBLIC and self.permission:
+            return {"permission": ValidationError(PUBLIC_WITH_PERMISSION)}
+        return super().contradictions()
+
+    def refuse_related(self, names: Collection[str]) -> None:
+        super().refuse_related(names)
+        if self.access == Access.PUBLIC and "groups" in names:
+            raise ValidationError({"groups": PUBLIC_WITH_GROUPS})
+
+    def invalid_values(self) -> str:
+        found = super().invalid_values()
+        if not found and self.access == Access.PUBLIC and self.groups.all():
+            return f"groups: {PUBLIC_WITH_GROUPS}"
+        return found
 
     def validate_unique(self, exclude: Collection[str] | None = None) -> None:
         """Also refuse an endpoint that another row writes differently.
@@ -285,3 +310,9 @@ class EndpointGroup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint}: {self.group}"
+
+    def clean(self) -> None:
+        super().clean()
+        endpoint = getattr(self, "endpoint", None)
+        if endpoint is not None and endpoint.access == Access.PUBLIC:
+            raise ValidationError({"group": PUBLIC_WITH_GROUPS})

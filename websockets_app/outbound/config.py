@@ -120,7 +120,12 @@ def with_handler(config: ClientConfig) -> ClientConfig:
 
 def problem_of(row: Client) -> str:
     """Return why `row` can't connect, in words for the operator, or an empty string. Blocking."""
-    return _flaw(row) or environment_problem(row) or loader.problem_of(row.engine, row.handler)
+    return (
+        _flaw(row)
+        or environment_problem(row)
+        or row.invalid_values()
+        or loader.problem_of(row.engine, row.handler)
+    )
 
 
 def environment_problem(row: Client) -> str:

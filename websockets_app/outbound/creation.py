@@ -18,11 +18,11 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ValidationError
 
 from ..core.states import Desired
-from ..dispatch.loader import resolve
+from ..dispatch.loader import resolve_typed
 from ..exceptions import InvalidClient, InvalidUri, NoRunner, WaitInTransaction, WebsocketsError
 from ..models import Client
 from ..node.health import live_runners
-from . import opening, tls
+from . import opening
 from .credentials import redacted
 from .handle import WebsocketClient
 from .storing import Stored, in_transaction, store
@@ -66,7 +66,7 @@ def described(
     client = Client(
         name=f"ephemeral-{uuid4().hex}" if name is None else name,
         uri=uri,
-        handler=resolve(engine, handler),
+        handler=resolve_typed(engine, handler),
         engine=engine,
         ephemeral=name is None,
         **options,
@@ -75,8 +75,6 @@ def described(
         client.full_clean(validate_unique=False)
     except ValidationError as error:
         raise _invalid(error, uri) from error
-    if client.ca_certificates and (told := tls.problem_of(True, client.ca_certificates)):
-        raise InvalidClient(f"A client can't be so. ca_certificates: {told}")
     return client
 
 

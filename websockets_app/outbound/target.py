@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import urlsplit
 
 from websockets.exceptions import InvalidProxy, InvalidURI
@@ -13,11 +12,10 @@ from websockets.proxy import Proxy, parse_proxy
 from websockets.uri import WebSocketURI, parse_uri
 
 from ..exceptions import InvalidUri
+from ..models.validators import TOKEN
 from .address import Host
 from .config import ClientConfig
 from .credentials import ClientEnvironment, fill, fill_uri
-
-_TOKEN: Final = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ def _parse_proxy(proxy: str) -> Proxy:
 
 
 def _header(name: str, value: str, environment: ClientEnvironment) -> tuple[str, str]:
-    if not _TOKEN.fullmatch(name):
+    if not TOKEN.fullmatch(name):
         raise InvalidUri("The name of a header holds a character that no such name may hold.")
     filled = fill(value, environment, f"header {name}")
     if not filled.isprintable():
@@ -93,7 +91,7 @@ def _check_origin(origin: str) -> None:
 
 
 def _check_subprotocols(names: Iterable[str]) -> None:
-    if not all(map(_TOKEN.fullmatch, names)):
+    if not all(map(TOKEN.fullmatch, names)):
         raise InvalidUri("A subprotocol isn't a valid name: it can't hold spaces or ,;:/\"()<>@.")
 
 
