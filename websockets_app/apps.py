@@ -18,5 +18,5 @@ class WebsocketsConfig(AppConfig):
         from .models import receivers
         from .node import nudges
 
-        receivers.connect()
+        receivers.connect(self)
         nudges.connect()

@@ -61,3 +61,34 @@ async def test_a_change_means_to_open_sessions_what_their_row_says_on_every_node
             await drained.wait_closed()
         assert drained.close_code == code
     await asyncio.gather(*(socket.close() for socket in sockets.values()))
+
+
+DATA_MIGRATION = """
+from django.db import migrations
+
+def restrict(apps, schema_editor):
+    apps.get_model("websockets_app", "Endpoint").objects.update(access="staff")
+
+class Migration(migrations.Migration):
+    dependencies = [("websockets_app", "0001_initial")]
+    operations = [migrations.RunPython(restrict)]
+"""
+
+
+async def test_access_that_a_data_migration_changes_is_noticed(
+    make_site: Callable[..., Site], endpoints: Endpoints
+) -> None:
+    site = make_site(settings="INSTALLED_APPS += ['shop']")
+    migrations = site.directory / "shop" / "migrations"
+    migrations.mkdir(parents=True)
+    (migrations.parent / "__init__.py").touch()
+    (migrations / "__init__.py").touch()
+    (migrations / "0001_restrict.py").write_text(DATA_MIGRATION)
+    endpoints(site, open={"handler": "handlers.echo", "on_change": "keep"})
+    server = site.start_daphne()
+    async with connect(server.ws("open")) as socket:
+        assert await answer(socket) == "a"
+        await asyncio.to_thread(site.manage, "migrate", "shop")
+        async with asyncio.timeout(10 * SCALE):
+            await socket.wait_closed()
+        assert socket.close_code == 4401  # nobody is logged in

@@ -16,7 +16,7 @@ from ..conf import app_settings
 from ..core.environment import AllowedVariables, names_in
 from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
 from . import choices, validators
-from .descriptor import Descriptor, DescriptorQuerySet
+from .descriptor import Descriptor, DescriptorManager, DescriptorQuerySet
 
 UNSENT: Final = (
     OutboxStatus.QUEUED,
@@ -70,6 +70,13 @@ class ClientQuerySet(DescriptorQuerySet["Client"]):
     def without_runtime(self) -> ClientQuerySet:
         """Return the clients that no runner has seen yet."""
         return self.filter(runtime__isnull=True)
+
+
+_ClientManager = DescriptorManager.from_queryset(ClientQuerySet)
+
+
+class ClientManager(_ClientManager["Client"]):
+    """The manager of clients; migrations name it."""
 
 
 class Client(Descriptor):
@@ -188,7 +195,7 @@ class Client(Descriptor):
         help_text=_("Grows when somebody closes its connection; the runner then opens another."),
     )
 
-    objects = ClientQuerySet.as_manager()
+    objects = ClientManager()
 
     class Meta:
         verbose_name = _("client")

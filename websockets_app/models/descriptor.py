@@ -2,7 +2,8 @@
 
 Running nodes notice a change by comparing revisions for inequality, so each way that Django
 offers to change a row must draw a new one: `save()` in all its forms, `loaddata` (raw), stale
-double saves, `QuerySet.update`, `bulk_update` and upserts.
+double saves, `QuerySet.update`, `bulk_update` and upserts. This holds for the historical models of
+data migrations too: they have no methods of ours, but they have the manager.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models, transaction
-from django.db.models import Count, OuterRef, Subquery, Sum
+from django.db.models import Count, OuterRef, Subquery, Sum, signals
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import MessageRecording, OnHandlerError
@@ -91,6 +92,41 @@ class DescriptorQuerySet(PrimaryQuerySet[ModelT]):
         return dict(self.values_list("pk", "revision"))
 
 
+class DescriptorManager(models.Manager[ModelT]):
+    """A manager that draws a new revision for each save of a model, real or historical."""
+
+    use_in_migrations = True
+
+    def contribute_to_class(self, cls: type[models.Model], name: str) -> None:
+        super().contribute_to_class(cls, name)
+        # Bound methods: Django drops them with the manager, and so with a historical model.
+        signals.pre_save.connect(self._draw_revision, sender=cls)
+        signals.post_save.connect(self._store_revision, sender=cls)
+        signals.post_delete.connect(self._announce, sender=cls)
+
+    def _draw_revision(self, instance: Descriptor, **kwargs: Any) -> None:
+        """Draw a revision for each save, also for a raw one (`loaddata`), which skips `save()`."""
+        instance.revision = new_revision()
+
+    def _store_revision(
+        self,
+        sender: type[models.Model],
+        instance: Descriptor,
+        using: str,
+        update_fields: Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the revision if a historical model saved other fields only; announce the save."""
+        if update_fields is not None and "revision" not in update_fields:
+            row = sender._base_manager.using(using).filter(pk=instance.pk)
+            row.update(revision=instance.revision)
+        else:
+            announce_after_commit(sender, using)
+
+    def _announce(self, sender: type[models.Model], using: str, **kwargs: Any) -> None:
+        announce_after_commit(sender, using)
+
+
 class Descriptor(models.Model):
     """A row that describes a WebSocket, owned by whoever edits it, never written by a node."""
 
@@ -155,7 +191,7 @@ class Descriptor(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        # Here as well as in the receiver: assigned, it is saved also where it had been deferred.
+        # Here as well as in the manager: assigned, it is saved also where it had been deferred.
         self.revision = new_revision()
         if update_fields is not None:
             named = set(update_fields)  # none at all asks Django to save nothing

@@ -9,13 +9,13 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import functions
+from django.db.models import functions, signals
 from django.urls import get_script_prefix
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
 from . import choices, patterns, validators
-from .descriptor import Descriptor, DescriptorQuerySet
+from .descriptor import Descriptor, DescriptorManager, DescriptorQuerySet
 from .primary import PrimaryQuerySet, rows_to_write
 from .session import Session
 
@@ -70,6 +70,13 @@ class EndpointQuerySet(DescriptorQuerySet["Endpoint"]):
 def _number(sessions: models.QuerySet[Session]) -> functions.Coalesce:
     counted = sessions.order_by().values("endpoint").annotate(n=models.Count("pk"))
     return functions.Coalesce(models.Subquery(counted.values("n")), 0)
+
+
+_EndpointManager = DescriptorManager.from_queryset(EndpointQuerySet)
+
+
+class EndpointManager(_EndpointManager["Endpoint"]):
+    """The manager of endpoints; migrations name it."""
 
 
 class Endpoint(Descriptor):
@@ -200,7 +207,7 @@ class Endpoint(Descriptor):
         help_text=_("What becomes of the sessions that are open then."),
     )
 
-    objects = EndpointQuerySet.as_manager()
+    objects = EndpointManager()
 
     class Meta:
         verbose_name = _("endpoint")
@@ -287,6 +294,53 @@ class EndpointGroupQuerySet(PrimaryQuerySet["EndpointGroup"]):
         return created
 
 
+_EndpointGroupManager = models.Manager.from_queryset(EndpointGroupQuerySet)
+
+
+class EndpointGroupManager(_EndpointGroupManager["EndpointGroup"]):
+    """A manager that draws new revisions of the endpoints whose groups change.
+
+    Like `DescriptorManager` it does so for historical models too.
+    """
+
+    use_in_migrations = True
+
+    def contribute_to_class(self, cls: type[models.Model], name: str) -> None:
+        super().contribute_to_class(cls, name)
+        signals.pre_save.connect(self._touch_former_endpoint, sender=cls)
+        signals.post_save.connect(self._touch_endpoint, sender=cls)
+        signals.post_delete.connect(self._touch_endpoint, sender=cls)
+        signals.m2m_changed.connect(self._touch_endpoints, sender=cls)
+
+    def _touch_former_endpoint(
+        self, sender: type[EndpointGroup], instance: EndpointGroup, using: str, **kwargs: Any
+    ) -> None:
+        """Notice that the row of one endpoint becomes another's."""
+        stored = sender._base_manager.using(using).filter(pk=instance.pk)
+        Endpoint.touch(list(stored.values_list("endpoint", flat=True)), using)
+
+    def _touch_endpoint(self, instance: EndpointGroup, using: str, **kwargs: Any) -> None:
+        Endpoint.touch([instance.endpoint_id], using)
+
+    def _touch_endpoints(
+        self,
+        instance: models.Model,
+        action: str,
+        reverse: bool,
+        pk_set: set[int] | None,
+        using: str,
+        **kwargs: Any,
+    ) -> None:
+        """Notice `endpoint.groups.add(…)`, and `group.endpoint_set.add(…)` as well."""
+        if not reverse:
+            Endpoint.touch([instance.pk], using)
+        elif action == "pre_clear":  # afterwards nobody knows which endpoints those were
+            concerned = Endpoint.objects.using(using).filter(groups=instance.pk)
+            Endpoint.touch(list(concerned.values_list("pk", flat=True)), using)
+        elif pk_set:
+            Endpoint.touch(list(pk_set), using)
+
+
 class EndpointGroup(models.Model):
     """A group whose members may enter an endpoint.
 
@@ -297,7 +351,7 @@ class EndpointGroup(models.Model):
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, verbose_name=_("endpoint"))
     group = models.ForeignKey(Group, models.PROTECT, verbose_name=_("group"))
 
-    objects = EndpointGroupQuerySet.as_manager()
+    objects = EndpointGroupManager()
 
     class Meta:
         verbose_name = _("group of an endpoint")

@@ -1,67 +1,36 @@
-"""Receivers that notice that a descriptor changed. The nodes' poll is the truth behind them."""
+"""Notice what a migration may have changed in the descriptors by SQL of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps as global_apps
+from django.apps.registry import Apps
+from django.db import router
 from django.db.models import signals
 
 from .client import Client
-from .descriptor import Descriptor, announce_after_commit, new_revision
-from .endpoint import Endpoint, EndpointGroup
-
-DESCRIPTORS: tuple[type[Descriptor], ...] = (Endpoint, Client)
+from .descriptor import new_revision
+from .endpoint import Endpoint
 
 
-def connect() -> None:
-    """Connect the receivers; called once, when the app is ready."""
-    for model in DESCRIPTORS:
-        key = f"websockets_app.{model.__name__}"
-        signals.pre_save.connect(draw_revision, sender=model, dispatch_uid=f"{key}.pre_save")
-        signals.post_save.connect(announce, sender=model, dispatch_uid=f"{key}.post_save")
-        signals.post_delete.connect(announce, sender=model, dispatch_uid=f"{key}.post_delete")
-    through = "websockets_app.EndpointGroup"
-    signals.pre_save.connect(
-        touch_former_endpoint, sender=EndpointGroup, dispatch_uid=f"{through}.pre_save"
-    )
-    signals.post_save.connect(
-        touch_endpoint, sender=EndpointGroup, dispatch_uid=f"{through}.post_save"
-    )
-    signals.post_delete.connect(
-        touch_endpoint, sender=EndpointGroup, dispatch_uid=f"{through}.post_delete"
-    )
-    signals.m2m_changed.connect(
-        touch_endpoints, sender=EndpointGroup, dispatch_uid=f"{through}.m2m_changed"
+def connect(sender: object) -> None:
+    """Connect the receiver to the app `sender`; called once, when it is ready."""
+    signals.post_migrate.connect(
+        draw_revisions, sender=sender, dispatch_uid="websockets_app.post_migrate"
     )
 
 
-def draw_revision(instance: Descriptor, **kwargs: Any) -> None:
-    """Draw a new revision on each save; also a raw one (`loaddata`), which skips `save()`."""
-    instance.revision = new_revision()
-
-
-def announce(sender: type[Descriptor], using: str, **kwargs: Any) -> None:
-    announce_after_commit(sender, using)
-
-
-def touch_former_endpoint(instance: EndpointGroup, using: str, **kwargs: Any) -> None:
-    """Notice that the row of one endpoint becomes another's."""
-    stored = EndpointGroup.objects.using(using).filter(pk=instance.pk)
-    Endpoint.touch(list(stored.values_list("endpoint", flat=True)), using)
-
-
-def touch_endpoint(instance: EndpointGroup, using: str, **kwargs: Any) -> None:
-    Endpoint.touch([instance.endpoint_id], using)
-
-
-def touch_endpoints(
-    instance: Any, action: str, reverse: bool, pk_set: set[int] | None, using: str, **kwargs: Any
+def draw_revisions(
+    using: str, apps: Apps = global_apps, plan: Sequence[object] = (), **kwargs: Any
 ) -> None:
-    """Notice `endpoint.groups.add(…)` and, from the other side, `group.endpoint_set.add(…)`."""
-    if not reverse:
-        Endpoint.touch([instance.pk], using)
-    elif action == "pre_clear":  # afterwards nobody knows which endpoints those were
-        concerned = Endpoint.objects.using(using).filter(groups=instance)
-        Endpoint.touch(list(concerned.values_list("pk", flat=True)), using)
-    elif pk_set:
-        Endpoint.touch(list(pk_set), using)
+    """Draw new revisions of all rows if `migrate` ran any migration, of whichever app."""
+    for model in (Endpoint, Client) if plan else ():
+        if not router.allow_migrate_model(using, model):
+            continue
+        try:
+            migrated = apps.get_model(model._meta.label)
+        except LookupError:  # migrated back to zero: there is no table
+            continue
+        migrated._default_manager.using(using).update(revision=new_revision())
