@@ -15,8 +15,10 @@ class WebsocketsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401 - importing registers them
+        from .dispatch import autoreload
         from .models import receivers
         from .node import nudges
 
+        autoreload.connect()
         receivers.connect(self)
         nudges.connect()

@@ -76,7 +76,7 @@ def test_a_handler_that_cannot_be_loaded_is_saved_with_a_warning(
     name = write_handler("odd", "def on_message(message, colour): pass")
     response = submit(admin_client, handler=name)
     assert Endpoint.objects.get().handler == name
-    assert any("can't serve" in text and "colour" in text for text in told(response))
+    assert any("in this process" in text and "colour" in text for text in told(response))
 
 
 def test_the_handlers_there_are_are_offered(

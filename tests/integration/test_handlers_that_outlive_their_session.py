@@ -32,6 +32,12 @@ async def on_open(session):
         await session.asend_text("tick")
         await asyncio.sleep(0.05)
 """
+STUCK = """
+import time
+
+def on_open():
+    time.sleep(3600)
+"""
 PLAIN_ECHO = "def on_message(message): return message"
 COUNT = """
 import asyncio
@@ -87,3 +93,27 @@ async def test_tasks_of_an_async_handler_that_sends_in_a_loop_end_with_their_ses
             return await tasks() < before + 10
 
         await aeventually(have_ended, timeout=10)
+
+
+async def test_callbacks_that_hang_are_counted_and_make_the_site_unhealthy(
+    make_site: Callable[..., Site], endpoints: Endpoints
+) -> None:
+    site = make_site(settings="WEBSOCKETS['SYNC_THREADS'] = 3")
+    endpoints(site, stuck={"handler": site.write_handler("stuck", STUCK)})
+    server = site.start_uvicorn()
+    for _ in range(5):
+        async with connect(server.ws("stuck")):
+            pass
+
+    def counted() -> bool:
+        (node,) = site.rows("SELECT * FROM websockets_app_node")
+        return (node["stuck_callbacks"], node["waiting_callbacks"]) == (5, 2)
+
+    await aeventually(counted, timeout=20)
+    health = site.manage("websocket_health", check=False)
+    assert health.returncode == 1
+    assert "callbacks still run although their session has ended: 5" in health.stdout
+    assert "callbacks wait: 2" in health.stdout
+    events = site.rows("SELECT detail FROM websockets_app_event WHERE kind = 'problem'")
+    assert {event["detail"].split()[0] for event in events} == {"Callbacks", "All"}
+    assert server.output.count("site_handlers.stuck of endpoint stuck that still run") == 1

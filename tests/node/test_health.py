@@ -116,3 +116,16 @@ def test_a_line_tells_where_a_node_is_how_it_does_and_what_it_holds() -> None:
     assert first.endswith("s ago  clients: 1")
     assert second.startswith(f"web:{server.pid}")
     assert second.endswith("s ago  sessions: 1")
+
+
+@pytest.mark.parametrize("column", ["stuck_callbacks", "waiting_callbacks"])
+def test_callbacks_that_hang_or_wait_on_a_live_node_are_a_problem(column: str) -> None:
+    node = create("server", **{column: 3})
+    (problem,) = health.examine().problems
+    assert f"the server web:{node.pid}" in problem
+    assert ": 3." in problem
+    assert health.examine().as_dict()["nodes"][0][column] == 3
+    Node.objects.stop(node.pk)
+    assert not health.examine(every=True).problems
+    node.refresh_from_db()
+    assert getattr(node, column) == 0

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..core.states import ClientState, Desired, OutboxStatus
+from ..core.states import ClientState, Desired, NodeKind, OutboxStatus
 from ..exceptions import MessageTooBig
 from ..models import Client, ClientRuntime, Event, Node, OutboxMessage
 from ..models.client import ClientQuerySet
@@ -24,10 +24,11 @@ from ..node.health import nobody_runs_them
 from ..outbound.config import problem_of
 from ..outbound.credentials import redacted, redacted_headers
 from ..outbound.handle import WebsocketClient
-from .base import EVENTS_SHOWN, Tool, badge, cut, exact_time, shown_problem
+from .base import EVENTS_SHOWN, Tool, badge, cut, exact_time
 from .descriptor import DescriptorAdmin
 from .filters import OwnerFilter
 from .outbox import backlog_of
+from .problems import problems_in_brief, problems_in_full, with_problems
 from .sending import SendingAdmin
 
 REDACTED_BY: Final = {
@@ -48,7 +49,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
         "desired",
         "state",
         "reason",
-        "problem",
+        "problem_in_brief",
     )
     list_filter = ("desired", "runtime__state", "ephemeral", OwnerFilter, "handler")
     list_select_related = ("runtime",)
@@ -98,7 +99,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     )
 
     def get_queryset(self, request: HttpRequest) -> ClientQuerySet:
-        return Client.objects.order_by("name")
+        return with_problems(Client.objects.order_by("name"), NodeKind.RUNNER)
 
     def all_fieldsets(self, request: HttpRequest, obj: Client | None = None) -> Any:
         """Add, to a row that there is, how it does."""
@@ -191,9 +192,13 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
         reason, at = cut(runtime.reason), exact_time(runtime.next_attempt_at)
         return format_html('{}<br><small class="nowrap">{}</small>', reason, at)
 
+    @admin.display(description=_("problem"), empty_value="–")
+    def problem_in_brief(self, obj: Client) -> str:
+        return problems_in_brief(obj, problem_of)
+
     @admin.display(description=_("problem"))
     def problem(self, obj: Client) -> str:
-        return shown_problem(problem_of(obj))
+        return problems_in_full(obj, problem_of)
 
     @admin.display(description=_("runner's report"))
     def runtime_table(self, obj: Client) -> str:

@@ -13,7 +13,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 
 from ..dispatch.loader import problem_of
+from ..models import Node
 from ..models.descriptor import Descriptor
+from ..node.node import nodes
 from .base import WebsocketsAdmin
 from .forms import DescriptorForm
 
@@ -70,8 +72,11 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
 
     def save_model(self, request: HttpRequest, obj: DescriptorT, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        # What this process finds says nothing about nodes in others: their reports do.
+        if Node.objects.live().exists() and not nodes():
+            return
         if problem := problem_of(obj.engine, obj.handler):
-            text = gettext("Saved, but its handler can't serve: %(problem)s")
+            text = gettext("Saved, but in this process its handler can't be loaded: %(problem)s")
             self.message_user(request, text % {"problem": problem}, messages.WARNING)
 
     def turn(

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..core.states import NodeKind
 from ..inbound.config import problem_of
 from ..models import Endpoint, EndpointGroup, Event, Session
 from ..models.endpoint import EndpointQuerySet
@@ -21,11 +22,11 @@ from .base import (
     TabularInline,
     change_link,
     changelist_url,
-    shown_problem,
 )
 from .descriptor import DescriptorAdmin, is_of_a_file
 from .filters import OPEN, OwnerFilter
 from .last_event import last_event
+from .problems import problems_in_brief, problems_in_full, with_problems
 
 
 class EndpointGroupInline(TabularInline[EndpointGroup, Endpoint]):
@@ -93,6 +94,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
 
     def get_queryset(self, request: HttpRequest) -> EndpointQuerySet:
         rows = Endpoint.objects.order_by("endpoint").with_open_sessions().with_last_event()
+        rows = with_problems(rows, NodeKind.SERVER)
         return rows.annotate(base_url=Value(_base_url(request)))
 
     def all_fieldsets(self, request: HttpRequest, obj: Endpoint | None = None) -> Any:
@@ -126,16 +128,12 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
 
     @admin.display(description=_("handler, problem"), ordering="handler")
     def handler_and_problem(self, obj: Endpoint) -> str:
-        problem = problem_of(obj)
-        return (
-            format_html("{}<br>{}", obj.handler, shown_problem(problem))
-            if problem
-            else obj.handler
-        )
+        problems = problems_in_brief(obj, problem_of)
+        return format_html("{}<br>{}", obj.handler, problems) if problems else obj.handler
 
     @admin.display(description=_("problem"))
     def problem(self, obj: Endpoint) -> str:
-        return shown_problem(problem_of(obj))
+        return problems_in_full(obj, problem_of)
 
     @admin.display(description=_("shared paths"))
     def shadows(self, obj: Endpoint) -> str:

@@ -104,6 +104,7 @@ def _installed_apps() -> list[str]:
 def _exists(name: str) -> bool:
     if name in sys.modules:
         return True
+    importlib.invalidate_caches()  # the file may have been written just now
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError as error:

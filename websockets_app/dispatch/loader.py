@@ -15,6 +15,7 @@ from asgiref.sync import iscoroutinefunction
 from ..core.call import ARGUMENTS, Call
 from ..exceptions import ConfigurationError, HandlerInvalid, HandlerNotFound, HandlerProblem
 from .engines import FUNCTIONS, HANDLE, get_engine
+from .reimport import importing_anew
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "may_open": ("user", "params", "session"),
@@ -79,7 +80,8 @@ def load(engine: str, name: str) -> Handler:
 
     What was loaded stays, as its module does; a failure is tried again at the next call.
     """
-    return handler_of(name, get_engine(engine).load(name))
+    with importing_anew(name):
+        return handler_of(name, get_engine(engine).load(name))
 
 
 def handler_of(name: str, functions: Mapping[str, Callable[..., Any]]) -> Handler:
@@ -106,13 +108,14 @@ def load_handle(engine: str, name: str) -> Callback:
     It has to ask for `params`: that tells what is meant to be called by peers from a helper that
     only has the name.
     """
-    function = get_engine(engine).load(name).get(HANDLE)
-    if function is None:
-        raise HandlerInvalid(f"{name!r} is no service: it defines no handle(params).")
-    handle = _callback(name, HANDLE, function)
-    if "params" not in inspect.signature(function).parameters:
-        raise HandlerInvalid(f"{name!r} is no service: its handle doesn't ask for params.")
-    return handle
+    with importing_anew(name):
+        function = get_engine(engine).load(name).get(HANDLE)
+        if function is None:
+            raise HandlerInvalid(f"{name!r} is no service: it defines no handle(params).")
+        handle = _callback(name, HANDLE, function)
+        if "params" not in inspect.signature(function).parameters:
+            raise HandlerInvalid(f"{name!r} is no service: its handle doesn't ask for params.")
+        return handle
 
 
 def load_or_problem(engine: str, name: str) -> tuple[Handler | None, str]:

@@ -93,6 +93,11 @@ class SyncPool:
         self._threads: list[threading.Thread] = []
         self._waiting = 0  # jobs handed in and not handed back; the loop's thread alone counts
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait because every thread is busy."""
+        return max(0, self._waiting - self._size)
+
     def run(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
         """Run `function` in a thread, in a copy of the caller's context; return its result.
 

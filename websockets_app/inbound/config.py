@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from django.urls.resolvers import RoutePattern
 
 from ..core.states import Access
-from ..dispatch.loader import Handler, load_or_problem
+from ..dispatch import loader
+from ..dispatch.loader import Handler
 from ..exceptions import InvalidEndpoint
 from ..models import Endpoint
 from ..models.patterns import compile_route
@@ -24,8 +25,12 @@ class EndpointConfig:
 
     id: int
     endpoint: str
+    engine: str
+    reference: str
     handler: Handler | None
-    problem: str
+    flaw: str = field(compare=False)
+    """Why the row can't serve unless it is changed; part of `problem`."""
+    problem: str = field(compare=False)
     """Why there is no handler, in words for the operator; empty where there is one."""
     access: str
     permission: str
@@ -79,14 +84,14 @@ class EndpointConfig:
 
 def prepare(row: Endpoint) -> EndpointConfig:
     """Return `row` with its handler loaded: blocking, for a database thread."""
-    handler, problem = _handler(row)
-    if problem:
-        logger.warning("Endpoint %s: %s", row.endpoint, problem, extra={"endpoint": row.endpoint})
-    return EndpointConfig(
+    config = EndpointConfig(
         id=row.pk,
         endpoint=row.endpoint,
-        handler=handler,
-        problem=problem,
+        engine=row.engine,
+        reference=row.handler,
+        handler=None,
+        flaw=_flaw(row),
+        problem="",
         access=row.access,
         permission=row.permission,
         groups=frozenset(group.pk for group in row.groups.all()),
@@ -108,18 +113,25 @@ def prepare(row: Endpoint) -> EndpointConfig:
         on_handler_error=row.on_handler_error,
         record_messages=row.record_messages,
     )
+    config = with_handler(config)
+    if config.problem:
+        logger.warning(
+            "Endpoint %s: %s", row.endpoint, config.problem, extra={"endpoint": row.endpoint}
+        )
+    return config
+
+
+def with_handler(config: EndpointConfig) -> EndpointConfig:
+    """Return `config` with its handler loaded, or with the problem why not. Blocking."""
+    if config.flaw:
+        return replace(config, problem=config.flaw)
+    handler, problem = loader.load_or_problem(config.engine, config.reference)
+    return replace(config, handler=handler, problem=problem)
 
 
 def problem_of(row: Endpoint) -> str:
     """Return why `row` can't serve, in words for the operator, or an empty string. Blocking."""
-    return _handler(row)[1]
-
-
-def _handler(row: Endpoint) -> tuple[Handler | None, str]:
-    """Return the handler, or None and why the row can't serve, its values looked at first."""
-    if flaw := _flaw(row):
-        return None, flaw
-    return load_or_problem(row.engine, row.handler)
+    return _flaw(row) or loader.problem_of(row.engine, row.handler)
 
 
 def _flaw(row: Endpoint) -> str:

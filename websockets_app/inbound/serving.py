@@ -12,11 +12,12 @@ from ..conf import app_settings
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, EventKind, NodeKind, OnChange
 from ..models import Endpoint
+from ..node.handler_retries import STEP_SECONDS, HandlerRetries
 from ..node.looper import repeat
 from ..node.node import Node
 from ..node.watcher import Change, Watcher
 from . import revocation, server
-from .config import EndpointConfig, prepare
+from .config import EndpointConfig, prepare, with_handler
 from .drains import Drains
 from .limits import Limits
 from .registry import Registry
@@ -37,11 +38,15 @@ class Serving:
         self.node.watch(
             Watcher(self.node.descriptors, Endpoint.objects.served, prepare, self._apply)
         )
+        self.retries = HandlerRetries(
+            self.node.id, "endpoint", self.node.handlers, with_handler, self._apply
+        )
         self.revocation = revocation.Revocation(self._sessions, self.registry.get)
         self.drains = Drains(self.node, self._sessions)
 
     async def start(self) -> None:
         await self.node.start()
+        self.node.begin(repeat(self.retries.step, STEP_SECONDS, hurry=self.retries.changed))
         self.node.begin(repeat(self.revocation.poll, revocation.POLL_SECONDS))
         await self.limits.start()
         self.drains.start()
@@ -73,6 +78,7 @@ class Serving:
     async def _apply(self, change: Change[EndpointConfig]) -> None:
         """Take a change of the endpoints over, for new sessions and for those that are open."""
         self.registry.replace(change.changed, change.removed)
+        self.retries.note(change)
         for config in change.changed.values():
             self._tell_problem(config)
         # Side by side: a peer that doesn't read holds up neither the others nor the next change.
@@ -105,6 +111,7 @@ class Serving:
 
     async def _reopen_rows(self) -> None:
         """Write the rows of open sessions again: somebody closed them as `node_lost`."""
+        self.retries.report_anew()
         for session in self._sessions():
             session.record.event(EventKind.OPEN, detail="the node was declared lost, and lives")
             self.node.recorder.put_session(session.id, session.row)

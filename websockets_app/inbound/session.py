@@ -169,7 +169,8 @@ class InboundSession(Receiving, Writing):
         ending = self.end(CloseCode.ABNORMAL, CloseCause.TRANSPORT)
         try:
             if self._opened_at:
-                await self._dispatcher.close(ending.code, ending.reason)
+                closing = self._dispatcher.close(ending.code, ending.reason)
+                await self._node.peers.attend(self, closing)
                 if ending.sent is not None:
                     await self._read_rest()
                     self.record.after_close(ending.sent, self._answered)

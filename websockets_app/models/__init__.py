@@ -4,6 +4,7 @@ from .client import Client
 from .drain import Drain
 from .endpoint import Endpoint, EndpointGroup
 from .event import Event
+from .load_error import LoadError
 from .minute import Minute
 from .node import Node
 from .outbox import OutboxMessage
@@ -18,6 +19,7 @@ __all__ = [
     "Endpoint",
     "EndpointGroup",
     "Event",
+    "LoadError",
     "Minute",
     "Node",
     "OutboxMessage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,8 +11,10 @@ from django.db.models import F, OuterRef, functions
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
+from ..conf import app_settings
 from ..core.states import NodeKind, NodeState
 from . import choices
+from .load_error import LoadError
 from .primary import PrimaryQuerySet
 from .runtime import ClientRuntime
 from .session import Session
@@ -53,19 +56,31 @@ class NodeQuerySet(PrimaryQuerySet["Node"]):
 
     def stop(self, node_id: str) -> bool:
         """Give a node's lease back."""
-        alive = self.filter(pk=node_id, state=NodeState.ALIVE)
-        return bool(alive.update(state=NodeState.STOPPED, stopped_at=Now()))
+        return self._end(self.filter(pk=node_id), NodeState.STOPPED)
 
     def reap(self, node_id: str, beat: int) -> bool:
         """Declare a node lost whose lease still stands at `beat`; False where it moved."""
-        unmoved = self.filter(pk=node_id, state=NodeState.ALIVE, beat=beat)
-        lost = {"state": NodeState.LOST, "stopped_at": Now(), "reaped": F("reaped") + 1}
-        return bool(unmoved.update(**lost))
+        unmoved = self.filter(pk=node_id, beat=beat)
+        return self._end(unmoved, NodeState.LOST, reaped=F("reaped") + 1)
 
     def lock_if_reaped(self, node_id: str) -> bool:
         """Tell whether the node was ever declared lost; it can't be until the transaction ends."""
         row = self.select_for_update().filter(pk=node_id)
         return bool(row.values_list("reaped", flat=True).first())
+
+    def _end(self, node: NodeQuerySet, state: NodeState, **columns: Any) -> bool:
+        """End a living node's lease; what it reported of itself ends with it."""
+        alive = node.filter(state=NodeState.ALIVE)
+        columns |= {"stuck_callbacks": 0, "waiting_callbacks": 0}
+        if not alive.update(state=state, stopped_at=Now(), **columns):
+            return False
+        LoadError.objects.filter(node__in=node.values("pk")).delete()
+        return True
+
+    def live(self) -> NodeQuerySet:
+        """Return the nodes that have renewed their lease within `NODE_TTL`."""
+        ttl = timedelta(seconds=app_settings.NODE_TTL)
+        return self.filter(state=NodeState.ALIVE, renewed_at__gt=Now() - ttl)
 
     def with_load(self) -> NodeQuerySet:
         """Annotate `open_sessions` and `held_clients`, what each holds now."""
@@ -127,6 +142,18 @@ class Node(models.Model):
         _("messages dropped"),
         default=0,
         help_text=_("What arrived over the channel layer and wasn't a node's."),
+    )
+    stuck_callbacks = models.PositiveIntegerField(
+        _("stuck callbacks"),
+        default=0,
+        help_text=_("Still running although their session ended more than 10 seconds ago."),
+    )
+    waiting_callbacks = models.PositiveIntegerField(
+        _("waiting callbacks"),
+        default=0,
+        help_text=_(
+            "Waiting because all threads for sync callbacks are busy, for 10 seconds now."
+        ),
     )
 
     objects = NodeQuerySet.as_manager()

@@ -36,6 +36,8 @@ class NodeReport:
     is_live: bool
     open_sessions: int
     held_clients: int
+    stuck_callbacks: int
+    waiting_callbacks: int
 
     @property
     def is_overdue(self) -> bool:
@@ -122,6 +124,8 @@ def _reports(nodes: NodeQuerySet) -> Iterator[NodeReport]:
             is_live=node.state == NodeState.ALIVE and seconds <= app_settings.NODE_TTL,
             open_sessions=node.open_sessions,
             held_clients=node.held_clients,
+            stuck_callbacks=node.stuck_callbacks,
+            waiting_callbacks=node.waiting_callbacks,
         )
 
 
@@ -131,6 +135,16 @@ def _problems(nodes: Collection[NodeReport], kinds: Collection[str], local: bool
             yield (
                 f"The {node.kind} {node.address} counts as alive and hasn't renewed its lease for"
                 f" {node.seconds_since_renewal:.0f} s (NODE_TTL: {app_settings.NODE_TTL:g} s)."
+            )
+        if node.is_live and node.stuck_callbacks:
+            yield (
+                f"On the {node.kind} {node.address} callbacks still run although their session "
+                f"has ended: {node.stuck_callbacks}. Its log and events name their handlers."
+            )
+        if node.is_live and node.waiting_callbacks:
+            yield (
+                f"On the {node.kind} {node.address} all threads for sync callbacks are busy, and "
+                f"callbacks wait: {node.waiting_callbacks}. Its log and events name the handlers."
             )
     live = {node.kind for node in nodes if node.is_live}
     where = " on this host" if local else ""

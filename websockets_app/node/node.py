@@ -19,7 +19,8 @@ from ..database import DatabaseThread, drop_broken_connections
 from ..dispatch.callback_threads import CallbackThreads
 from ..dispatch.pool import SyncPool
 from ..recording.recorder import Recorder
-from . import mail
+from . import callback_watch, mail
+from .callback_watch import CallbackWatch
 from .forwarding import Forwarding
 from .layer import NodeLayer
 from .lease import Lease
@@ -52,7 +53,10 @@ class Node:
         self.control = DatabaseThread("control")
         # Loading a row's handler runs its module, for as long as that takes: the lease can't wait.
         self.descriptors = DatabaseThread("descriptors")
+        # Nor can the poll wait for a handler that is loaded again and again.
+        self.handlers = DatabaseThread("handlers")
         self.recorder = Recorder(self.id)
+        self.callbacks = CallbackWatch(self.peers, self.pool, self.recorder)
         self.lease = Lease(self.id, kind, self.control)
         self.layer = NodeLayer(self.id, on_nudge=self.hurry, on_mail=self._deliver)
         self.lease.on_lost.append(lambda channel: self.own(self.layer.forget(channel)))
@@ -88,6 +92,7 @@ class Node:
         self.begin(repeat(self.layer.keep, self.layer.keep_seconds))
         self.begin(repeat(self._sweep, SWEEP_SECONDS))
         self.begin(repeat(self._keep_house, HOUSEKEEPING_SECONDS))
+        self.begin(repeat(self.callbacks.look, callback_watch.LOOK_SECONDS))
         for watcher in self._watchers:
             hurry = self.hurried(Topic.DESCRIPTORS)
             self.begin(repeat(watcher.poll, app_settings.POLL_INTERVAL, hurry=hurry))
@@ -123,6 +128,7 @@ class Node:
         self.recorder.stop()
         self.control.stop()
         self.descriptors.stop()
+        self.handlers.stop()
 
     def own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` in a task that is kept until it ends; what it raises is logged."""
@@ -158,8 +164,8 @@ class Node:
         self.own(self.layer.nudge(topic))
 
     async def _beat(self) -> None:
-        """Renew the lease, and tell with it how the node is reached and what it missed."""
-        self.lease.told = self.layer.told()
+        """Renew the lease, and write how the node is reached, what it missed and what hangs."""
+        self.lease.told = self.layer.told() | self.callbacks.row_columns()
         await self.lease.beat()
 
     def _deliver(self, letter: object) -> bool:

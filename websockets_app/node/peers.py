@@ -14,6 +14,8 @@ from ..core.peer import Peer
 from ..core.states import CloseCause, SendAnswer
 from ..dispatch.dispatcher import raise_what_ends_the_task
 from ..dispatch.frames import Frame, size_of
+from ..dispatch.loader import Handler
+from ..recording.peer_record import PeerRecord
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ class LivePeer(Protocol):
     """A session or connection, as the node that holds it knows it."""
 
     id: str
+    handler: Handler
+    record: PeerRecord
 
     @property
     def handle(self) -> Peer: ...
@@ -45,6 +49,7 @@ class LivePeer(Protocol):
     async def aclose(
         self, code: int, reason: str, cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer: ...
+    def log_extra(self) -> dict[str, Any]: ...
     def watch(self) -> None:
         """Look after a peer whose handler has been running since the last sweep."""
 

@@ -93,7 +93,7 @@ class Connection(Sending):
         open.
         """
         self.record.error(reason)
-        await self._dispatcher.error(reason)
+        await self._node.peers.attend(self, self._dispatcher.error(reason))
 
     async def run(self, socket: ClientConnection) -> Outcome:
         """Run every callback in its order, leave nothing open, and return how it ended."""
@@ -149,7 +149,8 @@ class Connection(Sending):
 
     async def _finish(self, socket: ClientConnection) -> Ending:
         ending = self._end(CloseCode.ABNORMAL, "", CloseCause.TRANSPORT)
-        await self._dispatcher.close(ending.code, ending.reason)
+        closing = self._dispatcher.close(ending.code, ending.reason)
+        await self._node.peers.attend(self, closing)
         await socket.close()  # where it still isn't: after an error of ours
         self.record.collect()  # what was handled after the end
         return ending

@@ -11,11 +11,12 @@ from ..core import policy
 from ..core.states import EventKind, NodeKind, Topic
 from ..models import Client
 from ..models.client import ClientQuerySet
+from ..node.handler_retries import STEP_SECONDS, HandlerRetries
 from ..node.looper import repeat
 from ..node.node import Node
 from ..node.watcher import Change, Watcher
 from ..recording.facts import Subject, moment
-from .config import ClientConfig, prepare
+from .config import ClientConfig, prepare, with_handler
 from .dialling import Dialler
 from .keeper import Keeper, Means
 from .leases import WRITE_SECONDS, Hold, Leases
@@ -45,12 +46,16 @@ class Supervisor:
         self._room = asyncio.Event()  # set when a keeper has gone: its client may be wanted again
         self._over = asyncio.Event()  # set when an ephemeral client has ended
         self.node.watch(Watcher(self.node.descriptors, self._rows, prepare, self._apply))
+        self._retries = HandlerRetries(
+            self.node.id, "client", self.node.handlers, with_handler, self._apply
+        )
         self.node.lease.on_reaped.append(self._drop_what_is_lost)
         self.node.on_drained += [self._outbox.flush, self._remove_what_is_over]
 
     async def start(self) -> None:
         await self.node.start()
         self.node.begin(repeat(self._reconcile, app_settings.POLL_INTERVAL, hurry=self._room))
+        self.node.begin(repeat(self._retries.step, STEP_SECONDS, hurry=self._retries.changed))
         self.node.begin(repeat(self._leases.flush, WRITE_SECONDS))
         self.node.begin(repeat(self._count, COUNT_SECONDS))
         interval, filled = app_settings.POLL_INTERVAL, self._outbox_filled
@@ -82,6 +87,7 @@ class Supervisor:
         """Take a change of the clients' rows over."""
         kept = {key: row for key, row in self.desired.items() if key not in change.removed}
         self.desired = kept | change.changed
+        self._retries.note(change)
         await self._reconcile()
         for key, config in change.changed.items():
             if keeper := self._keepers.get(key):
@@ -139,6 +145,7 @@ class Supervisor:
 
     async def _drop_what_is_lost(self) -> None:
         """Compare with the database, after this node was declared lost and lives."""
+        self._retries.report_anew()
         held = await self._leases.held()
         for keeper in list(self._keepers.values()):
             if keeper.hold not in held:

@@ -19,8 +19,9 @@ class Command(BaseCommand):
 
     help = (
         "Tell whether the nodes are well: with exit status 0, or 1 where a node that counts as "
-        "alive doesn't renew its lease, where clients should run and no runner is alive, where a "
-        "node asked for is missing, or where the database doesn't answer."
+        "alive doesn't renew its lease, where callbacks outlive their session or wait because "
+        "all threads are busy, where clients should run and no runner is alive, where a node "
+        "asked for is missing, or where the database doesn't answer."
     )
     requires_system_checks = ()  # a probe runs often, and asks about the nodes alone
 
