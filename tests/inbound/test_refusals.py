@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from pytest_django import Settings
 from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.inbound.people import ORIGIN, log_in
-from tests.infrastructure.waiting import aeventually
+from tests.infrastructure.waiting import SCALE, aeventually
 from websockets_app.inbound import admission, logins
 from websockets_app.models import Event
 from websockets_app.node.node import LOOKUP_THREADS
@@ -114,7 +115,7 @@ async def test_a_connection_to_the_database_that_was_cut_meanwhile_refuses_nobod
 async def test_a_database_that_comes_back_is_not_asked_for_those_who_were_refused_meanwhile(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "ANSWER_SECONDS", 0.05)
+    served.limits.breakers[True].patience = 0.05
     back, asked = threading.Event(), []
     monkeypatch.setattr(admission.logins, "load_user", asked.append)
     lookups = served.node.lookups
@@ -127,3 +128,38 @@ async def test_a_database_that_comes_back_is_not_asked_for_those_who_were_refuse
     await asyncio.gather(*hanging)
     await aeventually(lambda: lookups._waiting == 0)
     assert asked == []
+
+
+async def test_after_one_who_waited_in_vain_nobody_waits_until_the_database_answers(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await log_in("ann")
+    for breaker in served.limits.breakers.values():
+        breaker.patience = 0.5
+    load_user, back, asked = logins.load_user, threading.Event(), []
+
+    def hang(key: str) -> logins.Known:
+        asked.append(key)
+        back.wait(30)
+        return load_user(key)
+
+    async def status_at(path: str) -> int:
+        extensions = ["websocket.http.response"]
+        connection = Connection(path, headers=ann.headers, extensions=extensions)
+        status = await connection.status()
+        connection.leave()
+        await connection.ended()
+        return status
+
+    monkeypatch.setattr(logins, "load_user", hang)
+    for path, status in (("echo", 101), ("private", 503)):
+        assert await status_at(path) == status  # which waits
+        begun, asked_before = time.monotonic(), len(asked)
+        served.node.lease.renewed_at = None  # as of a lease that can't be renewed either
+        for _ in range(5):
+            assert await status_at(path) == status
+        assert time.monotonic() - begun < 0.5 * SCALE
+        assert len(asked) == asked_before
+    back.set()
+    await served.node.lease.beat()
+    assert await status_at("private") == 101

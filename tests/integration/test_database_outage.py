@@ -1,4 +1,4 @@
-"""PostgreSQL is away for longer than a lease: nobody is reaped, and nothing is lost."""
+"""PostgreSQL is away for longer than a lease, or hangs: nobody is reaped, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -93,3 +93,28 @@ def have_moved(before: list[dict[str, object]], site: Site) -> bool:
         new["state"] == "alive" and new["beat"] > old["beat"] + 1  # type: ignore[operator]
         for old, new in zip(before, now, strict=True)
     )
+
+
+async def test_a_database_that_hangs_makes_one_public_handshake_wait_for_a_second(
+    make_site: Callable[..., Site],
+    endpoints: Callable[..., None],
+    postgres: Postgres,
+    postgres_database: str,
+) -> None:
+    site = make_site(database_url=postgres_database, settings=LEASES)
+    endpoints(site, echo={"handler": "handlers.echo"})
+    server = await asyncio.to_thread(site.start_uvicorn)
+    cookie = {"Cookie": f"sessionid={'a' * 32}"}
+
+    async def open_and_talk() -> None:
+        websocket = connect(server.ws("echo"), additional_headers=cookie, open_timeout=20 * SCALE)
+        async with websocket as peer:
+            await echoes(peer)
+
+    await open_and_talk()
+    with postgres.frozen():
+        begun = time.monotonic()
+        for _ in range(5):
+            await open_and_talk()
+        assert time.monotonic() - begun < 1.0 + 1.5 * SCALE
+    await aeventually(lambda: len(site.rows(SESSIONS)) == 6, timeout=15)

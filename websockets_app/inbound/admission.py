@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
 
+from ..core.circuit_breaker import CircuitBreaker
 from ..core.close_codes import may_be_sent
 from ..database import again_where_cut
 from ..exceptions import MayOpenFailed
@@ -29,9 +29,6 @@ from .session import InboundSession
 from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
-
-ANSWER_SECONDS: Final = 5.0
-"""After so long the database, or the store of sessions, counts as away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +99,11 @@ async def _arrival(
         nobody = _nobody(handshake)
         return access.who_is_refused(nobody.known.user, config) or nobody
 
-    asked_at = time.monotonic()
+    breaker = limits.breakers[config.needs_user]
+    deadline = time.monotonic() + breaker.patience
 
     def look() -> Arrival | Refusal:
-        if time.monotonic() - asked_at > ANSWER_SECONDS:
+        if time.monotonic() > deadline:
             # Nobody waits any more: a database that comes back is not asked for all of those.
             raise TimeoutError
         if given is None:
@@ -119,8 +117,7 @@ async def _arrival(
         return Arrival(known, visitor, elsewhere)
 
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await limits.node.lookups.run(again_where_cut, look)
+        return await _answer(limits.node, breaker, look) or _unanswered(handshake, config)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
         if limits.node.draining:
             return access.DRAINING
@@ -129,7 +126,32 @@ async def _arrival(
             "No user can be known: %s", error,
             exc_info=unexpected, extra={"endpoint": config.endpoint},
         )  # fmt: skip
-        return access.AWAY if config.needs_user else _nobody(handshake)
+        return _unanswered(handshake, config)
+
+
+async def _answer(
+    node: Node, breaker: CircuitBreaker, look: Callable[[], Arrival | Refusal]
+) -> Arrival | Refusal | None:
+    """Return what `look` finds in one of the node's threads; None while nobody is to ask."""
+    if not breaker.may_ask(node.lease.renewed_at):
+        return None
+    asked_at = time.monotonic()
+    try:
+        async with asyncio.timeout(breaker.patience):
+            found: Arrival | Refusal = await node.lookups.run(again_where_cut, look)
+    except (DatabaseError, InterfaceError, TimeoutError):
+        breaker.note_failure(asked_at, time.monotonic())
+        raise
+    except BaseException:
+        breaker.note_nothing()
+        raise
+    breaker.note_answer()
+    return found
+
+
+def _unanswered(handshake: Handshake, config: EndpointConfig) -> Arrival | Refusal:
+    """Return who comes as far as it is known while the database doesn't answer."""
+    return access.AWAY if config.needs_user else _nobody(handshake)
 
 
 def _nobody(handshake: Handshake) -> Arrival:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from ..conf import app_settings
+from ..core.circuit_breaker import CircuitBreaker
 from ..core.states import EventKind
 from ..node.looper import repeat
 from ..node.node import Node
@@ -29,6 +30,13 @@ LOOK_AT_ONCE: Final = 500
 """After so many sessions, less than a millisecond, others have their turn."""
 
 
+PATIENCE: Final = {True: 5.0, False: 1.0}
+"""Seconds that a handshake waits for the database, or the store of sessions.
+
+By whether the endpoint needs a user: a public one opens without, and so waits for less long.
+"""
+
+
 class Limits:
     """Made inside the node's event loop; nothing runs until `start`."""
 
@@ -37,6 +45,10 @@ class Limits:
         self.seats = Seats()
         self.rates = Rates()
         self.neighbours = Neighbours(node)
+        self.breakers = {
+            needs_user: CircuitBreaker(seconds) for needs_user, seconds in PATIENCE.items()
+        }
+        """For what handshakes ask the database, by whether the endpoint needs a user."""
         self._store: RateStore | None = None
         self._store_away = False
 
