@@ -499,3 +499,18 @@ async def test_a_node_says_that_its_layer_answers_or_that_it_does_not(
     await aeventually(
         lambda: "fails: CHANNEL_LAYERS['default'] (RedisChannelLayer): Error" in caplog.text
     )
+
+
+@pytest.mark.parametrize(("backend", "dropped"), [(CORE, 3), (PUBSUB, 0)])
+async def test_what_waits_for_a_lost_node_is_dropped_and_counted_if_the_layer_keeps_it(
+    settings: Settings, valkey_url: str, backend: str, dropped: int
+) -> None:
+    use_layer(settings, valkey_url, backend)
+    lost, other = NodeLayer("lost"), NodeLayer("other")
+    await lost._join()  # it writes to itself, too, and dies before it listens
+    for text in ("one", "two", "three"):
+        await other.post(lost.channel, mail.sending("peer", text))
+    assert await other.forget(lost.channel) == dropped
+    assert await other.forget(lost.channel) == 0
+    await lost.leave()
+    await other.leave()

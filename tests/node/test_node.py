@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
+from tests.infrastructure.layers import use_layer
 from tests.infrastructure.waiting import aeventually
 from tests.node.conftest import MakeNode
 from tests.node.fakes import KeepingPeer
@@ -21,7 +22,9 @@ from websockets_app.core.states import NodeKind
 from websockets_app.models import Endpoint, Event, Session
 from websockets_app.models import Node as NodeRow
 from websockets_app.models.endpoint import EndpointQuerySet
+from websockets_app.node import mail
 from websockets_app.node import node as nodes
+from websockets_app.node.layer import NodeLayer
 from websockets_app.node.node import Node, find_peer
 from websockets_app.node.watcher import Change, Watcher
 from websockets_app.recording.facts import moment
@@ -275,3 +278,26 @@ async def test_a_node_that_died_is_reaped_by_the_next_that_starts(
     await make_node().start()
     await aeventually(lambda: Session.objects.filter(close_cause="node_lost").aexists())
     assert (await NodeRow.objects.aget(pk="dead")).state == "lost"
+
+
+async def test_what_waited_for_a_node_that_died_is_counted_by_the_node_that_reaps_it(
+    make_node: MakeNode, settings: Settings, valkey_url: str
+) -> None:
+    use_layer(settings, valkey_url)
+    settings.WEBSOCKETS = {"HEARTBEAT_INTERVAL": 0.05, "NODE_TTL": 0.5}
+    dead = NodeLayer("dead")
+    await dead._join()
+    await NodeRow.objects.acreate(
+        id="dead", kind="server", pid=1, channel=dead.channel,
+        started_at=moment(1), renewed_at=moment(1),
+    )  # fmt: skip
+    node = make_node()
+    await node.start()
+    for text in ("one", "two"):
+        await node.layer.post(dead.channel, mail.sending("s", text))
+    await aeventually(lambda: NodeRow.objects.filter(pk="dead", mail_lost=2).aexists())
+    assert await node.recorder.flush()
+    gap = await Event.objects.aget(kind="gap")
+    assert (gap.lost, gap.node_id) == (2, node.id)
+    assert "forwarded to a node, which was lost" in gap.detail
+    await dead.leave()

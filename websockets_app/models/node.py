@@ -99,6 +99,10 @@ class NodeQuerySet(PrimaryQuerySet["Node"]):
         known = self.filter(pk__in=node_ids).exclude(channel="")
         return list(known.values_list("channel", flat=True))
 
+    def add_lost_mail(self, channel: str, number: int) -> int:
+        """Count messages that never arrived at the node that had this channel."""
+        return self.filter(channel=channel).update(mail_lost=F("mail_lost") + number)
+
     def serve_beside(self, node_id: str) -> bool:
         """Tell whether a server node lives besides this one."""
         servers = self.filter(state=NodeState.ALIVE, kind=NodeKind.SERVER)
@@ -134,9 +138,9 @@ class Node(models.Model):
         _("channel"), max_length=100, blank=True, help_text=_("In the channel layer.")
     )
     mail_lost = models.BigIntegerField(
-        _("broadcasts lost"),
+        _("messages lost"),
         default=0,
-        help_text=_("Sent by other nodes, and never arrived here."),
+        help_text=_("Sent by other processes, and never arrived here."),
     )
     mail_dropped = models.BigIntegerField(
         _("messages dropped"),

@@ -40,6 +40,19 @@ def own_layer() -> BaseChannelLayer | None:
     return _with_room(channel_layers.make_backend(alias))
 
 
+def layer_reading(channel: str) -> BaseChannelLayer | None:
+    """Return a layer that takes what waits on another process's `channel`; None if none can.
+
+    Only channels-redis' core layer lets messages wait. It reads the channels of its own client, so
+    it is given the lost client's prefix (`new_channel()` of channels-redis).
+    """
+    layer = own_layer()
+    if type(layer).__module__ != "channels_redis.core":
+        return None
+    layer.client_prefix = channel.partition("!")[0].rpartition(".")[2]  # type: ignore[union-attr]
+    return layer
+
+
 def spans_processes() -> bool:
     """Tell whether other processes can be reached over the configured layer."""
     return not isinstance(configured_layer(), InMemoryChannelLayer | None)

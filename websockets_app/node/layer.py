@@ -32,6 +32,8 @@ ECHO: Final = "websockets_app.echo"
 RETRY_SECONDS: Final = 1.0
 ANSWER_SECONDS: Final = 2.0
 """How long a layer may take: its client would by itself try for much longer to reach a server."""
+DRAIN_SECONDS: Final = 1.0
+"""How long nothing more has to arrive for a lost node: what was sent to it is all there then."""
 DEAF_AFTER: Final = 5
 """So many messages to itself a node sends without hearing anything, before it listens anew."""
 
@@ -63,6 +65,7 @@ class NodeLayer:
         self._numbers = itertools.count(1)
         self._broadcasts = Numbering()
         self._lost = 0
+        self._dropped_mail = 0
         self._complained = 0
         self._unheard = 0
         self._answered = False
@@ -109,10 +112,33 @@ class NodeLayer:
             await self._try(self._discard(self.channel), "leave the channel layer")
             await self._try(channel_layer.close(self._layer), "end its connections")
 
-    async def forget(self, channel: str) -> None:
-        """Take a lost node's channel out of the group: nobody takes what is sent there."""
-        if self._layer is not None:
-            await self._try(self._discard(channel), "forget a lost node")
+    async def forget(self, channel: str) -> int:
+        """Take a lost node's channel out of the group, and drop what waits there.
+
+        Returns how many messages for peers that were, as far as the layer keeps messages.
+        """
+        if self._layer is None:
+            return 0
+        await self._try(self._discard(channel), "forget a lost node")
+        return await self._drain(channel)
+
+    async def _drain(self, channel: str) -> int:
+        dropped = 0
+        reading = channel_layer.layer_reading(channel)
+        if reading is None:
+            return 0
+        try:
+            while True:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    message = await reading.receive(channel)
+                dropped += message.get("type") == MAIL
+        except TimeoutError:
+            pass  # nothing waits any more
+        except Exception as error:
+            logger.warning("What waits for a lost node can't be counted: %r", error)
+        finally:
+            await self._try(channel_layer.close(reading), "end its connections")
+        return dropped
 
     async def nudge(self, topic: Topic) -> bool:
         """Tell every node that there is something new about `topic`; return whether that went."""
@@ -144,8 +170,8 @@ class NodeLayer:
 
         A node that can't hear has no channel: whoever sends to its peers is told so.
         """
-        lost = self._broadcasts.lost()
-        self._warn("broadcasts of other nodes got lost", lost - self._lost)
+        lost = min(self._broadcasts.lost() + self._dropped_mail, MOST)
+        self._warn("messages of other nodes got lost", lost - self._lost)
         self._warn("layer messages that aren't ours were dropped", self.dropped - self._complained)
         self._lost, self._complained = lost, self.dropped
         return {
@@ -224,7 +250,7 @@ class NodeLayer:
         if old is not self._layer:
             await self._try(channel_layer.close(old), "end its connections")
         if stale:
-            await self.forget(stale)
+            self._dropped_mail += await self.forget(stale)
 
     def _take(self, message: object) -> None:
         self._unheard = 0

@@ -18,6 +18,7 @@ from ..core.states import EventKind, NodeKind, Topic
 from ..database import DatabaseThread, drop_broken_connections
 from ..dispatch.callback_threads import CallbackThreads
 from ..dispatch.pool import SyncPool
+from ..models import Node as NodeRow
 from ..recording.recorder import Recorder
 from . import callback_watch, mail
 from .callback_watch import CallbackWatch
@@ -59,7 +60,7 @@ class Node:
         self.callbacks = CallbackWatch(self.peers, self.pool, self.recorder)
         self.lease = Lease(self.id, kind, self.control)
         self.layer = NodeLayer(self.id, on_nudge=self.hurry, on_mail=self._deliver)
-        self.lease.on_lost.append(lambda channel: self.own(self.layer.forget(channel)))
+        self.lease.on_lost.append(lambda channel: self.own(self._forget(channel)))
         self.forwarding = Forwarding(self.own)
         self.draining = False
         self.on_drained: list[Callable[[], Coroutine[Any, Any, object]]] = []
@@ -167,6 +168,14 @@ class Node:
         """Renew the lease, and write how the node is reached, what it missed and what hangs."""
         self.lease.told = self.layer.told() | self.callbacks.row_columns()
         await self.lease.beat()
+
+    async def _forget(self, channel: str) -> None:
+        """Drop what waits for a lost node in the layer, and record how much that was."""
+        if lost := await self.layer.forget(channel):
+            logger.warning("%d messages waited for a lost node and are dropped", lost)
+            why = "messages that were forwarded to a node, which was lost before it took them"
+            self.recorder.add_own(EventKind.GAP, lost=lost, detail=why)
+            await self.control.run(NodeRow.objects.add_lost_mail, channel, lost)
 
     def _deliver(self, letter: object) -> bool:
         return mail.deliver(letter, self.peers, self.own)
