@@ -31,7 +31,7 @@ class Stage:
     async def claim(self, sender: Sender, most: int) -> list[Claimed]:
         self.claims.append(most)
         number = min(most, self.queued.pop(0)) if self.queued else 0
-        return [Claimed(key, uuid.uuid4(), "text", None, None, "") for key in range(number)]
+        return [Claimed(key, uuid.uuid4(), "text", None, None, "", "") for key in range(number)]
 
     async def write(self, frame: object) -> None:
         pass
