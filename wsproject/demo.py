@@ -1,7 +1,7 @@
 """Prepare and run the demo: what ``make run`` does once the environment is installed.
 
 Preparing is safe to repeat: rows are made the same as their files in ``handlers/``, and rows that
-people made are left as they are.
+people made, changed or deleted are left as they are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import socket
 import sys
+import time
+from threading import Thread
 
 import django
 from django.core.management import CommandError, call_command
@@ -27,8 +30,11 @@ def main() -> int:
     django.setup()
     call_command("migrate", verbosity=0)
     password = create_admin()
+    if password is not None:  # a new database
+        create_own_row()
+        print(f"User admin, password {password}")
     sync_rows()
-    print_where_to_look(site, password)
+    Thread(target=print_when_ready, args=(site, password), daemon=True).start()
     return run(host, port)
 
 
@@ -50,6 +56,20 @@ def create_admin() -> str | None:
     return password
 
 
+def create_own_row() -> None:
+    """Create an endpoint that no file owns, so that there is one to change in the admin."""
+    from websockets_app.models import Endpoint
+
+    Endpoint.objects.get_or_create(
+        endpoint="try-me",
+        defaults={
+            "handler": "handlers.echo",
+            "access": "public",
+            "description": "Change this row in the admin while it is open here.",
+        },
+    )
+
+
 def sync_rows() -> None:
     """Make the endpoints and the client of the demo from the files in ``handlers/``."""
     try:
@@ -58,14 +78,27 @@ def sync_rows() -> None:
         print(error, file=sys.stderr)
 
 
+def print_when_ready(site: str, password: str | None) -> None:
+    """Print where to look once the server answers, below everything that start-up printed."""
+    host, _, port = site.rpartition(":")
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+                break
+        except OSError:
+            time.sleep(0.1)
+    print_where_to_look(site, password)
+
+
 def print_where_to_look(site: str, password: str | None) -> None:
-    """Say where the site is, and the password where it has just been made."""
+    """Print where the site is, and the password if it is new."""
     print(f"\n  Talk to an endpoint   http://{site}/")
     print(f"  See and change rows   http://{site}/admin/")
     if password is not None:
         print(f"\n  User admin, password {password}  (it is not shown again)")
     else:
-        print("\n  User admin; lost its password? manage.py changepassword admin")
+        python = shlex.quote(os.path.relpath(sys.executable))
+        print(f"\n  User admin; if its password is lost: {python} manage.py changepassword admin")
     print("\n  Ctrl-C ends the server and the runner.\n", flush=True)
 
 
@@ -88,9 +121,9 @@ def commands(host: str, port: str) -> dict[str, str]:
     python = shlex.quote(sys.executable)
     return {
         # Daphne's own limits would come before those of the rows: 1 MiB for each message, and a
-        # day for each socket.
+        # day for each socket. -v 0: no line for each request, which would bury the password.
         "server": (
-            f"{python} -m daphne -b {shlex.quote(host)} -p {shlex.quote(port)}"
+            f"{python} -m daphne -v 0 -b {shlex.quote(host)} -p {shlex.quote(port)}"
             " --websocket_timeout -1"
             f" --websocket-max-message-size {MAX_MESSAGE_SIZE}"
             f" --websocket-max-frame-size {MAX_MESSAGE_SIZE}"

@@ -110,7 +110,7 @@ async def test_on_sqlite_with_no_layer_it_keeps_people_out_until_ctrl_c_which_st
     endpoints(site, echo={"handler": "handlers.echo"})
     server = site.start_daphne()
     sockets = await sessions(server.ws("echo"))
-    options = ("--over", "600", "--keep-out", "600", "--json")
+    options = ("--all", "--over", "600", "--keep-out", "600", "--json")
     command = site.start("drain", "drain_websockets", *options)
     await asyncio.to_thread(command.wait_for_output, f" of {SESSIONS};")
     assert not await echoes(server.ws("echo"))

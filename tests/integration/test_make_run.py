@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -58,18 +59,24 @@ def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_people_own(
 ) -> None:
     site = demo.site
     first = demo.run()
-    assert f"http://127.0.0.1:{demo.port}/" in first.output
-    [password] = PASSWORD.findall(first.output)
+    first.wait_for_output(f"http://127.0.0.1:{demo.port}/", timeout=20)
+    password = PASSWORD.findall(first.output)[0]
     authenticate = "__import__('django.contrib.auth').contrib.auth.authenticate"
     assert site.evaluate(f"{authenticate}(username='admin', password={password!r}) is not None")
     with connect(first.ws("echo"), max_size=None) as socket:
-        socket.send(b"\x00" * 2**21)
-        assert len(socket.recv(timeout=10 * SCALE)) == 2**21
-    first.wait_for_output("Message received: ", timeout=20)  # the runner hears the ticker
+        socket.send(b"\x00" * 2**20)
+        assert len(socket.recv(timeout=10 * SCALE)) == 2**20
+    first.wait_for_output("Listening.", timeout=20)  # the runner hears the ticker
+    eventually(lambda: len(PASSWORD.findall(first.output)) == 2)
+    assert "server started" in first.output.rpartition("User admin, password")[0]
+    heard = "SELECT messages_in FROM websockets_app_clientruntime WHERE messages_in > 3"
+    eventually(lambda: site.rows(heard), timeout=20)
+    assert len(first.output.rpartition("User admin, password")[2].splitlines()) < 15
 
     site.shell(
         "Endpoint.objects.filter(endpoint='echo').update(description='mine')\n"
         "Endpoint.objects.create(endpoint='own', handler='handlers.echo', description='mine')\n"
+        "Endpoint.objects.get(endpoint='try-me', source='').delete()\n"
         "Client.objects.update(desired='stop')"
     )
     assert demo.press_ctrl_c() == 0
@@ -92,6 +99,13 @@ def test_it_runs_server_and_runner_until_ctrl_c_and_keeps_what_people_own(
     assert rows[-1]["description"] == "mine"
     assert site.rows("SELECT desired FROM websockets_app_client") == [{"desired": "stop"}]
     second.wait_for_output("is ready. Clients to run: 0", timeout=20)
+    second.wait_for_output("User admin", timeout=20)
+    [hint] = re.findall(r"lost: (\S+ manage\.py) changepassword admin", second.output)
+    done = subprocess.run(
+        [*hint.split(), "changepassword", "--help"], cwd=REPOSITORY, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "Change a user's password" in done.stdout
     assert demo.press_ctrl_c() == 0
 
 

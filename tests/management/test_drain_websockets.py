@@ -63,7 +63,7 @@ def nodes_tell(*steps: dict[str, Any]) -> Callable[[], object]:
 
 def test_without_a_server_there_is_nothing_to_drain() -> None:
     node("runner1", kind="runner")
-    assert run() == (0, "Server nodes to drain: 0, over 30 s.\n", "")
+    assert run("--all") == (0, "Server nodes to drain: 0, over 30 s.\n", "")
 
 
 def test_it_waits_for_all_and_tells_how_far_they_have_come(
@@ -77,7 +77,7 @@ def test_it_waits_for_all_and_tells_how_far_they_have_come(
         {"closed": 9, "gone": 1, "state": "done"},
     )
     at_each_look(monkeypatch, nodes_tell(*steps))
-    status, out, err = run("--over", "1.5")
+    status, out, err = run("--all", "--over", "1.5")
     assert (status, err) == (0, "")
     assert out.splitlines() == [
         "Server nodes to drain: 2, over 1.5 s.",
@@ -91,7 +91,7 @@ def test_it_waits_for_all_and_tells_how_far_they_have_come(
 def test_what_is_given_goes_into_the_orders() -> None:
     node("a" * 32)
     Endpoint.objects.create(endpoint="room", handler="handlers.echo")
-    arguments = "--over=5 --keep-out=60 --endpoint=room --code=4321 --reason=later --no-wait"
+    arguments = "--all --over=5 --keep-out=60 --endpoint=room --code=4321 --reason=later --no-wait"
     assert run(*arguments.split())[0] == 0
     drain = Drain.objects.get()
     assert (drain.seconds, drain.keep_out, drain.endpoints) == (5.0, 60.0, ["room"])
@@ -101,7 +101,7 @@ def test_what_is_given_goes_into_the_orders() -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        ([], ["aaaa1111", "aaaa2222", "cccc3333"]),
+        (["--all"], ["aaaa1111", "aaaa2222", "cccc3333"]),
         (["--node", "aaaa1"], ["aaaa1111"]),
         (["--node", f"{HERE}:3", "--node", "aaaa2222"], ["aaaa2222", "cccc3333"]),
         (["--host", "web1"], ["aaaa1111", "aaaa2222"]),
@@ -126,6 +126,9 @@ def test_nodes_are_all_or_those_that_are_meant(arguments: list[str], names: list
         (["--node", ""], "No living server node is ''"),
         (["--endpoint", "nowhere"], "No endpoint is 'nowhere'"),
         (["--node", "x", "--local"], "not allowed with"),
+        (["--all", "--local"], "not allowed with"),
+        ([], "Say what to drain: --all"),
+        (["--over", "600", "--no-wait"], "Say what to drain: --all"),
         (["--over", "-1"], "no number of seconds from 0"),
         (["--over", "nan"], "no number of seconds from 0"),
         (["--code", "1005"], "1005 may not be sent"),
@@ -151,7 +154,9 @@ def test_a_node_that_does_not_do_it_is_named_unless_it_stops(
     seen = at_each_look(monkeypatch, lambda: Node.objects.update(state=node_state))
     out, failure = io.StringIO(), ""
     try:
-        call_command("drain_websockets", "--over=0", "--json", stdout=out, stderr=io.StringIO())
+        call_command(
+            "drain_websockets", "--all", "--over=0", "--json", stdout=out, stderr=io.StringIO()
+        )
     except CommandError as error:
         failure = str(error)
     assert seen
@@ -163,7 +168,7 @@ def test_a_drain_that_another_one_replaced_is_no_success(monkeypatch: pytest.Mon
     node("a" * 32)
     at_each_look(monkeypatch, lambda: Drain.objects.ask(["a" * 32], seconds=1.0))
     with pytest.raises(CommandError, match="Not drained: web1:1"):
-        run("--over=0")
+        run("--all", "--over=0")
 
 
 def test_ctrl_c_cancels_and_tells_what_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +176,7 @@ def test_ctrl_c_cancels_and_tells_what_was_closed(monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch:
         at_each_look(patch, nodes_tell({"state": "running", "found": 10, "closed": 3}))
         patch.setattr("time.sleep", interrupt)
-        status, out, err = run()
+        status, out, err = run("--all")
     assert status == 130
     assert "cancelled  closed: 3 of 10" in out
     assert err == "Cancelled: whoever is still connected stays.\n"
@@ -181,7 +186,7 @@ def test_ctrl_c_cancels_and_tells_what_was_closed(monkeypatch: pytest.MonkeyPatc
 def test_a_drain_of_before_can_be_cancelled() -> None:
     node("aaaa1111")
     node("bbbb2222", pid=2)
-    run("--no-wait")
+    run("--all", "--no-wait")
     assert run("--cancel", "--node", "web1:2")[1] == "Drains cancelled: 1.\n"
     assert dict(Drain.objects.values_list("node_id", "state")) == {
         "aaaa1111": "asked", "bbbb2222": "cancelled",
@@ -202,7 +207,7 @@ def test_a_database_that_is_away_for_a_while_is_told_of_and_asked_again(
         Drain.objects.update(state="done")
 
     at_each_look(monkeypatch, recover)
-    status, out, _ = run("--over=1")
+    status, out, _ = run("--all", "--over=1")
     assert status == 0
     assert out.count("The database doesn't answer: connection refused") == 1
 
@@ -216,7 +221,7 @@ def test_a_database_that_stays_away_is_no_success(monkeypatch: pytest.MonkeyPatc
 
     at_each_look(monkeypatch, away)
     with pytest.raises(CommandError, match="Not drained: web1:1"):
-        run("--over=0")
+        run("--all", "--over=0")
 
 
 def interrupt(seconds: float) -> None:

@@ -176,7 +176,7 @@ class ReadOnlyAdmin(WebsocketsAdmin[ModelT]):
         return False
 
 
-def named(rows: Sequence[Model]) -> str:
+def named(rows: Sequence[object]) -> str:
     """Return the names of `rows`, as many as a person reads."""
     names = ", ".join(str(row) for row in rows[:NAMES_TOLD])
     if len(rows) <= NAMES_TOLD:
@@ -190,10 +190,14 @@ def changelist_url(model: type[Model], query: Mapping[str, str] | None = None) -
     return f"{url}?{urlencode(query)}" if query else url
 
 
+def change_url(model: type[Model], key: object) -> str:
+    """Return the address of the page of a row of ours."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
+
+
 def change_link(model: type[Model], key: object, text: object) -> SafeString:
     """Return a link to the page of a row of ours."""
-    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
-    return format_html('<a href="{}">{}</a>', url, text)
+    return format_html('<a href="{}">{}</a>', change_url(model, key), text)
 
 
 def badge(value: str, label: object) -> SafeString:

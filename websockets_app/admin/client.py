@@ -123,7 +123,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
             return False
         return super().lookup_allowed(lookup, value, request)
 
-    def found_to_delete(
+    def get_deleted_objects(
         self, objs: Sequence[Client] | QuerySet[Client], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Count what goes with clients: listing a long outbox would take longer than deleting it.

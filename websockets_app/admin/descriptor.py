@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from django.contrib import messages
+from django.contrib.admin.actions import delete_selected
+from django.contrib.admin.utils import unquote
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.html import escape, format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext
@@ -16,7 +19,7 @@ from ..dispatch.loader import problem_of
 from ..models import Node
 from ..models.descriptor import Descriptor
 from ..node.node import nodes
-from .base import WebsocketsAdmin
+from .base import WebsocketsAdmin, change_url, named
 from .forms import DescriptorForm
 
 DescriptorT = TypeVar("DescriptorT", bound=Descriptor)
@@ -33,18 +36,38 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
     def has_delete_permission(self, request: HttpRequest, obj: DescriptorT | None = None) -> bool:
         return not is_of_a_file(obj) and super().has_delete_permission(request, obj)
 
-    def get_deleted_objects(
-        self, objs: Sequence[DescriptorT] | QuerySet[DescriptorT], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Protect the rows that files own: the next sync would bring them back."""
-        listed, counts, missing, protected = self.found_to_delete(objs, request)
-        return listed, counts, missing, [*protected, *_of_files(objs)]
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, unquote(object_id))
+        if obj is not None and obj.source and super().has_delete_permission(request):
+            self._refuse_to_delete(request, [obj])
+            return redirect(change_url(self.model, obj.pk))
+        return super().delete_view(request, object_id, extra_context)
 
-    def found_to_delete(
-        self, objs: Sequence[DescriptorT] | QuerySet[DescriptorT], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Return what goes with `objs`, as `get_deleted_objects` does."""
-        return super().get_deleted_objects(objs, request)
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        if django_action := actions.get("delete_selected"):
+            actions["delete_selected"] = (type(self).delete_selected, *django_action[1:])
+        return actions
+
+    def delete_selected(
+        self, request: HttpRequest, queryset: QuerySet[DescriptorT]
+    ) -> HttpResponse | None:
+        """Delete as Django does, or nothing at all if a file owns one of the rows."""
+        if owned := list(queryset.exclude(source="")):
+            self._refuse_to_delete(request, owned)
+            return None
+        return delete_selected(self, request, queryset)
+
+    def _refuse_to_delete(self, request: HttpRequest, owned: Sequence[DescriptorT]) -> None:
+        """Say which file owns each row: the next sync would bring it back."""
+        rows = named([f"{row} ({row.file})" for row in owned])
+        text = gettext(
+            "Nothing was deleted, because files own these rows: %(rows)s. To delete such a row, "
+            "remove its file and run manage.py sync_websockets --prune."
+        )
+        self.message_user(request, text % {"rows": rows}, messages.ERROR)
 
     def note_of(self, obj: DescriptorT) -> str:
         if not obj.source:
@@ -106,8 +129,3 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
 def is_of_a_file(obj: Model | None) -> bool:
     """Tell whether a file owns `obj`, so that nobody changes it here."""
     return isinstance(obj, Descriptor) and bool(obj.source)
-
-
-def _of_files(objs: Iterable[Descriptor]) -> list[str]:
-    words = gettext("%(row)s: the file %(file)s owns it; delete that, and sync with --prune")
-    return [words % {"row": row, "file": row.file} for row in objs if row.source]

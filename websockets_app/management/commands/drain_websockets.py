@@ -57,6 +57,12 @@ class Command(BaseCommand):
             self._follow(orders, options)
 
     def _nodes(self, options: dict[str, Any]) -> list[Node]:
+        chosen = (options[name] for name in ("all", "node", "host", "local", "endpoint", "cancel"))
+        if not any(chosen):
+            raise CommandError(
+                "Say what to drain: --all drains every server process; --node, --host, --local "
+                "and --endpoint drain some."
+            )
         names: list[str] = options["node"]
         host = drain_orders.this_host() if options["local"] else options["host"]
         nodes = drain_orders.servers(names, host)
@@ -123,6 +129,9 @@ class Command(BaseCommand):
 
 def _add_where(parser: ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--all", action="store_true", help="Every server process, on whatever host it runs."
+    )
     where.add_argument(
         "--node", action="append", default=[], metavar="NODE",
         help="Only this process: its host:pid, or its id or the beginning of it; may be repeated.",
