@@ -28,7 +28,7 @@ from tests.inbound.conftest import WriteHandler
 from tests.inbound.driver import Connection
 from tests.inbound.people import ORIGIN, Person, log_in
 from tests.infrastructure.waiting import aeventually
-from websockets_app.inbound import revocation
+from websockets_app.inbound import admission, revocation
 from websockets_app.inbound.portions import Turns
 from websockets_app.inbound.serving import Serving
 from websockets_app.models import Endpoint, Event, Session
@@ -144,26 +144,123 @@ async def may_open():
     await decided.wait()
     return True
 
-async def on_message(message):
-    return message
+async def on_open():
+    return "secret"
 """
 
 
-async def test_who_logs_out_while_the_handler_decides_does_not_stay(
-    serve: Serve, write_handler: WriteHandler
-) -> None:
+async def require_staff(person: Person) -> None:
+    await Endpoint.objects.aupdate(access="staff")
+
+
+async def require_a_login(person: Person) -> None:
+    await Endpoint.objects.aupdate(access="authenticated")
+
+
+async def remove_the_origin(person: Person) -> None:
+    await Endpoint.objects.aupdate(origins=[])
+
+
+@pytest.fixture
+async def serve_hesitant(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> Serve:
+    """Serve an endpoint whose `may_open` waits, and counts as slow however soon it returns."""
+    monkeypatch.setattr(admission, "CHECK_AGAIN_AFTER", 0.0)
     reference = write_handler("hesitant", HESITANT)
-    serving = await serve(private={**LOGGED_IN, "handler": reference})
-    handler = sys.modules[reference]
+
+    async def start(**fields: Any) -> tuple[Serving, Any]:
+        serving = await serve(private={**LOGGED_IN, "handler": reference, **fields})
+        return serving, sys.modules[reference]
+
+    return start
+
+
+@pytest.mark.parametrize("access", ["public", "authenticated"])
+@pytest.mark.parametrize("is_middlewares", [False, True], ids=["cookie", "middleware"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda p: p.browser.alogout(), id="log out"),
+        pytest.param(lambda p: p.change(is_active=False), id="deactivate"),
+        pytest.param(lambda p: p.user.adelete(), id="delete"),
+        pytest.param(change_password, id="change the password"),
+        pytest.param(require_staff, id="the endpoint requires staff"),
+    ],
+)
+async def test_a_user_who_loses_access_while_may_open_runs_is_refused(
+    serve_hesitant: Serve, change: Change, access: str, is_middlewares: bool
+) -> None:
+    serving, handler = await serve_hesitant(access=access)
     tom = await log_in("tom")
-    entering = asyncio.create_task(tom.enter("private"))
+    connection = Connection(
+        "private", headers=tom.headers, user=tom.user if is_middlewares else None
+    )
+    answer = asyncio.create_task(connection.connect())
     await handler.asked.wait()
-    await tom.browser.alogout()
-    await poll(serving)  # which can't know of the session yet
+    await change(tom)
+    await serving.node._watchers[0].poll()
     handler.decided.set()
-    connection = await entering
-    await poll(serving)
-    assert (await closed_with(connection))[0] == 4401
+    assert await answer == {"type": "websocket.close"}  # before an accept: HTTP 403
+    await connection.ended()
+
+
+@pytest.mark.parametrize(
+    "change", [require_staff, require_a_login, remove_the_origin], ids=lambda c: c.__name__
+)
+async def test_the_current_row_is_checked_however_quick_may_open_was(
+    serve_hesitant: Serve, monkeypatch: pytest.MonkeyPatch, change: Change
+) -> None:
+    monkeypatch.setattr(admission, "CHECK_AGAIN_AFTER", 3600.0)
+    serving, handler = await serve_hesitant(access="public", origins=["https://example.com"])
+    connection = Connection("private", headers=[("origin", "https://example.com")])
+    answer = asyncio.create_task(connection.connect())
+    await handler.asked.wait()
+    await change(Person(User(), AsyncClient()))
+    await serving.node._watchers[0].poll()
+    handler.decided.set()
+    assert await answer == {"type": "websocket.close"}
+    await connection.ended()
+
+
+async def test_a_user_who_can_not_be_checked_again_is_told_to_try_later(
+    serve_hesitant: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, handler = await serve_hesitant()
+    tom = await log_in("tom")
+    connection = Connection("private", headers=tom.headers, extensions=["websocket.http.response"])
+    status = asyncio.create_task(connection.status())
+    await handler.asked.wait()
+
+    def fail(*arguments: object) -> None:
+        raise DatabaseError("away")
+
+    monkeypatch.setattr(revocation.logins, "look_up", fail)
+    handler.decided.set()
+    assert await status == 503
+    await connection.ended()
+
+
+@pytest.mark.parametrize(("slow_from", "lookups"), [(3600.0, 1), (0.0, 2)])
+async def test_a_quick_may_open_costs_no_second_lookup(
+    serve_hesitant: Serve, monkeypatch: pytest.MonkeyPatch, slow_from: float, lookups: int
+) -> None:
+    serving, handler = await serve_hesitant()
+    monkeypatch.setattr(admission, "CHECK_AGAIN_AFTER", slow_from)
+    handler.decided.set()
+    run, hops = serving.node.lookups.run, []
+
+    async def count(function: Callable[..., Any], *arguments: Any) -> Any:
+        hops.append(function)
+        return await run(function, *arguments)
+
+    monkeypatch.setattr(serving.node.lookups, "run", count)
+    tom = await log_in("tom")
+    connection = await tom.enter("private")
+    assert (await connection.next())["text"] == "secret"
+    assert len(hops) == lookups
+    connection.leave()
+    await connection.ended()
 
 
 async def test_who_is_revoked_while_a_callback_runs_is_closed_at_once(
@@ -582,7 +679,7 @@ async def test_nobody_is_closed_while_the_users_can_not_be_read(serve: Serve) ->
 @sync_to_async
 def queries_of_a_poll(serving: Serving) -> int:
     with CaptureQueriesContext(database) as captured:
-        serving.revocation._look(serving.revocation._visits())
+        revocation.check_visits(serving.revocation._visits(), Turns(1), Turns(1))
     return len(captured)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Final, TypeVar
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import DatabaseError, InterfaceError
@@ -17,18 +18,24 @@ from ..core.close_codes import may_be_sent
 from ..database import again_where_cut
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
-from . import access, logins, origins
+from . import access, logins, origins, revocation
 from .access import Refusal
 from .config import EndpointConfig
 from .handshake import Handshake
 from .limits import Limits
-from .logins import Known, Login
-from .seats import NOBODY, Seat, Taken
+from .logins import Known
+from .registry import Registry
+from .seats import NOBODY, Taken
 from .server import Receive, Send
 from .session import InboundSession
 from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CHECK_AGAIN_AFTER: Final = 0.1
+"""Seconds that `may_open` may take without the user being checked again after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +48,17 @@ class Arrival:
 
 
 async def admit(
-    limits: Limits, config: EndpointConfig, handshake: Handshake, receive: Receive, send: Send
+    limits: Limits,
+    registry: Registry,
+    config: EndpointConfig,
+    handshake: Handshake,
+    receive: Receive,
+    send: Send,
 ) -> InboundSession | Refusal:
     """Return the session that may open, or why it may not.
 
     Asked in this order: the node, the endpoint's handler, the origin, the user, the numbers of
-    sessions, `may_open`.
+    sessions, `may_open`; then origin and user again, if something may have changed since.
     """
     node = limits.node
     if node.draining:
@@ -61,31 +73,62 @@ async def admit(
     seat = limits.seats.take(config, arrival.visitor, arrival.elsewhere)
     if isinstance(seat, Refusal):
         return seat
-    make = partial(
-        InboundSession, node, config, config.handler, handshake, arrival.known.user,
-        receive, send, limits.rates, arrival.visitor,
-    )  # fmt: skip
-    return await _seated(node, make, arrival.known.login, seat)
-
-
-async def _seated(
-    node: Node, make: Callable[[], InboundSession], login: Login | None, seat: Seat
-) -> InboundSession | Refusal:
-    """Let the handler decide; the seat is free again as soon as nobody sits there."""
     try:
-        session = make()
-        session.login = login
+        session = InboundSession(
+            node, config, config.handler, handshake, arrival.known.user,
+            receive, send, limits.rates, arrival.visitor,
+        )  # fmt: skip
+        session.login = arrival.known.login
         session.on_end.append(seat.leave)
-        refusal = await _may_open(session)
+        refusal = await _decide(limits, registry, handshake, session)
     except BaseException:
         seat.leave()
         raise
-    if refusal is None and node.draining:  # by now, and may have stopped: nobody would record it
-        refusal = access.DRAINING
     if refusal is None:
         return session
     seat.leave()
     return refusal
+
+
+async def _decide(
+    limits: Limits, registry: Registry, handshake: Handshake, session: InboundSession
+) -> Refusal | None:
+    """Let the handler decide, and check that what was decided before it still holds."""
+    asked_at = time.monotonic()
+    refusal = await _may_open(session)
+    if refusal is None:
+        took_long = time.monotonic() - asked_at >= CHECK_AGAIN_AFTER
+        refusal = await _check_again(limits, registry, handshake, session, took_long)
+    if refusal is None and limits.node.draining:
+        # The node may even have stopped by now: nobody would record the session.
+        return access.DRAINING
+    return refusal
+
+
+async def _check_again(
+    limits: Limits,
+    registry: Registry,
+    handshake: Handshake,
+    session: InboundSession,
+    took_long: bool,
+) -> Refusal | None:
+    """Return why the current row or the user's current state refuses the session, or None.
+
+    This costs a comparison in memory if the row is the same and `may_open` was quick or missing.
+    """
+    config = registry.get(session.config.id)
+    if config is None:
+        return access.NOT_FOUND
+    if config == session.config and not took_long:
+        return None
+    if reason := origins.refusal(handshake, config):
+        return access.forbidden(reason)
+    if not revocation.can_be_revoked(session, config):
+        return None
+    findings = await _ask(limits, config, partial(revocation.check_again, session, config))
+    if findings is None:
+        return access.AWAY
+    return findings.refused[0][1] if findings.refused else None
 
 
 async def _arrival(
@@ -99,13 +142,7 @@ async def _arrival(
         nobody = _nobody(handshake)
         return access.who_is_refused(nobody.known.user, config) or nobody
 
-    breaker = limits.breakers[config.needs_user]
-    deadline = time.monotonic() + breaker.patience
-
     def look() -> Arrival | Refusal:
-        if time.monotonic() > deadline:
-            # Nobody waits any more: a database that comes back is not asked for all of those.
-            raise TimeoutError
         if given is None:
             known = logins.load_user(key) if key else Known(AnonymousUser(), None)
         else:
@@ -116,29 +153,43 @@ async def _arrival(
         elsewhere = limits.neighbours.hold(config, visitor) if counts else NOBODY
         return Arrival(known, visitor, elsewhere)
 
+    answer = await _ask(limits, config, look)
+    if answer is None and limits.node.draining:
+        return access.DRAINING
+    return answer or _unanswered(handshake, config)
+
+
+async def _ask(limits: Limits, config: EndpointConfig, look: Callable[[], T]) -> T | None:
+    """Return what `look` finds in one of the node's threads; None if nothing answers."""
+    breaker = limits.breakers[config.needs_user]
+    deadline = time.monotonic() + breaker.patience
+
+    def look_in_time() -> T:
+        if time.monotonic() > deadline:
+            # Nobody waits any more: a database that comes back is not asked for all of those.
+            raise TimeoutError
+        return look()
+
     try:
-        return await _answer(limits.node, breaker, look) or _unanswered(handshake, config)
+        return await _answer(limits.node, breaker, look_in_time)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
-        if limits.node.draining:
-            return access.DRAINING
-        unexpected = not isinstance(error, (DatabaseError, InterfaceError))
-        logger.warning(
-            "No user can be known: %s", error,
-            exc_info=unexpected, extra={"endpoint": config.endpoint},
-        )  # fmt: skip
-        return _unanswered(handshake, config)
+        if not limits.node.draining:
+            unexpected = not isinstance(error, (DatabaseError, InterfaceError))
+            logger.warning(
+                "No user can be known: %s", error,
+                exc_info=unexpected, extra={"endpoint": config.endpoint},
+            )  # fmt: skip
+        return None
 
 
-async def _answer(
-    node: Node, breaker: CircuitBreaker, look: Callable[[], Arrival | Refusal]
-) -> Arrival | Refusal | None:
+async def _answer(node: Node, breaker: CircuitBreaker, look: Callable[[], T]) -> T | None:
     """Return what `look` finds in one of the node's threads; None while nobody is to ask."""
     if not breaker.may_ask(node.lease.renewed_at):
         return None
     asked_at = time.monotonic()
     try:
         async with asyncio.timeout(breaker.patience):
-            found: Arrival | Refusal = await node.lookups.run(again_where_cut, look)
+            found: T = await node.lookups.run(again_where_cut, look)
     except (DatabaseError, InterfaceError, TimeoutError):
         breaker.note_failure(asked_at, time.monotonic())
         raise

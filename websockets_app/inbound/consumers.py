@@ -70,7 +70,9 @@ async def _admit(
     handshake = Handshake(scope=scope, params=match.params)
     session: InboundSession | Refusal = KEPT_OUT
     if not serving.drains.keeps_out(match.config.endpoint):
-        session = await admit(serving.limits, match.config, handshake, receive, send)
+        session = await admit(
+            serving.limits, serving.registry, match.config, handshake, receive, send
+        )
     if isinstance(session, Refusal):
         await _refuse(serving, handshake, receive, send, session, match.config.subject)
         return None

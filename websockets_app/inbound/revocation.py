@@ -77,7 +77,9 @@ class Revocation:
         visits = self._visits()
         if not visits:
             return
-        findings = await self._thread.run(self._look, visits)
+        findings = await self._thread.run(
+            check_visits, visits, self._login_turns, self._rights_turns
+        )
         for session, login in findings.moved:
             session.login = login
         # Side by side: a peer that doesn't read holds up none of the others.
@@ -98,35 +100,52 @@ class Revocation:
             Visit(session, session.user, session.login, config)
             for session in self._sessions()
             if (config := self._endpoint(session.config.id)) is not None
-            and (config.needs_user or session.user.is_authenticated)
+            and can_be_revoked(session, config)
         ]
 
-    def _look(self, visits: list[Visit]) -> Findings:
-        errors: list[Exception] = []
-        stored = self._stored(visits, errors)
-        users = _stored_users(visit.user for visit in visits)
-        current = [(_current(visit.user, users), visit.config) for visit in visits]
-        known = [(user, config) for user, config in current if user is not None]
-        rights = RightsOfMany(known, self._rights_turns)
-        refused: list[tuple[InboundSession, Refusal]] = []
-        for visit, (user, _) in zip(visits, current, strict=True):
-            try:
-                refusal = _refusal(visit, user, stored, rights)
-            except Exception as error:  # of a site's own user or backend
-                errors.append(error)
-            else:
-                if refusal:
-                    refused.append((visit.session, refusal))
-        return Findings(refused=refused, moved=_moved(visits, stored), errors=errors)
 
-    def _stored(self, visits: list[Visit], errors: list[Exception]) -> dict[str, Login]:
-        """Return the logins as they are now; as they were, where the store can't be asked."""
-        before = [visit.login for visit in visits if visit.login is not None]
+def can_be_revoked(session: InboundSession, config: EndpointConfig) -> bool:
+    """Tell whether access to `config` can be withdrawn from the session's user."""
+    return bool(config.needs_user or session.user.is_authenticated)
+
+
+def check_visits(visits: list[Visit], login_turns: Turns, rights_turns: Turns) -> Findings:
+    """Ask about all `visits` together. Sync: reads the database and the store of sessions."""
+    errors: list[Exception] = []
+    stored = _stored_logins(visits, login_turns, errors)
+    users = _stored_users(visit.user for visit in visits)
+    current = [(_current(visit.user, users), visit.config) for visit in visits]
+    known = [(user, config) for user, config in current if user is not None]
+    rights = RightsOfMany(known, rights_turns)
+    refused: list[tuple[InboundSession, Refusal]] = []
+    for visit, (user, _) in zip(visits, current, strict=True):
         try:
-            return logins.look_up(before, self._login_turns)
-        except Exception as error:  # not only of the database: sessions may be kept elsewhere
+            refusal = _refusal(visit, user, stored, rights)
+        except Exception as error:  # of a site's own user or backend
             errors.append(error)
-            return {login.key: login for login in before}
+        else:
+            if refusal:
+                refused.append((visit.session, refusal))
+    return Findings(refused=refused, moved=_moved(visits, stored), errors=errors)
+
+
+def check_again(session: InboundSession, config: EndpointConfig) -> Findings:
+    """Check one session as `check_visits` does; raise what keeps it from knowing of its user."""
+    visit = Visit(session, session.user, session.login, config)
+    findings = check_visits([visit], Turns(1), Turns(1))
+    if findings.errors:
+        raise findings.errors[0]
+    return findings
+
+
+def _stored_logins(visits: list[Visit], turns: Turns, errors: list[Exception]) -> dict[str, Login]:
+    """Return the logins as they are now; as they were, where the store can't be asked."""
+    before = [visit.login for visit in visits if visit.login is not None]
+    try:
+        return logins.look_up(before, turns)
+    except Exception as error:  # not only of the database: sessions may be kept elsewhere
+        errors.append(error)
+        return {login.key: login for login in before}
 
 
 def _refusal(
