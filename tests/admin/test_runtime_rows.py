@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db.models import Model
 from django.test import Client as Browser
 from django.utils import timezone
+from django.utils.timezone import localtime
 from pytest_django import Settings
 
 from tests.admin.pages import url
@@ -149,6 +151,22 @@ def test_the_links_to_all_events_select_them(
         assert page.context["websockets_events"] == [event]
         listed = admin_client.get(page.context["websockets_events_url"])
         assert list(listed.context["cl"].result_list) == [event]
+
+
+def test_an_event_that_stands_for_many_shows_how_many_and_when(
+    admin_client: Browser, make_event: Callable[..., Event]
+) -> None:
+    endpoint = Endpoint.objects.create(endpoint="chat", handler="handlers.echo")
+    first_at = datetime(2026, 1, 2, 3, 4, 1, tzinfo=UTC)
+    at = datetime(2026, 1, 2, 3, 5, 0, tzinfo=UTC)
+    columns = {"at": at, "repeats": 1021, "first_at": first_at, "detail": "no"}
+    event = make_event("refused", endpoint=endpoint, **columns)
+    for page in (url(Event, LIST), url(Endpoint, "change", endpoint.pk)):
+        assert "1021 × no" in admin_client.get(page).content.decode()
+    text = admin_client.get(url(Event, "change", event.pk)).content.decode()
+    assert ">1021<" in text
+    assert localtime(first_at).strftime("%Y-%m-%d %H:%M:%S") in text
+    assert localtime(at).strftime("%Y-%m-%d %H:%M:%S") in text
 
 
 def test_a_node_shows_what_it_holds(

@@ -41,6 +41,19 @@ def test_whoever_keeps_to_the_rate_always_comes_through(
     assert all(bucket.take(1e5 + index * (1 + 1e-6) / rate) for index in range(number))
 
 
+@given(rates, bursts, st.integers(2, 10))
+def test_whoever_keeps_trying_too_fast_stays_out_and_gets_in_after_slowing_down(
+    rate: float, burst: int, times_too_fast: int
+) -> None:
+    bucket = TokenBucket(rate, burst)
+    step = 1 / (rate * times_too_fast)
+    attempts = [bucket.attempt(1e5 + index * step) for index in range(6 * burst)]
+    # Each attempt takes a token, and less than half of one comes back before the next.
+    assert not any(attempts[2 * burst :])
+    quiet = (burst + 1.001) / rate
+    assert bucket.attempt(1e5 + (6 * burst - 1) * step + quiet)
+
+
 @given(rates, bursts)
 def test_a_full_bucket_lets_its_burst_through_at_once_and_no_more(rate: float, burst: int) -> None:
     bucket = TokenBucket(rate, burst)

@@ -46,6 +46,9 @@ class Target:
     async def aclose(self, code: int, reason: str, cause: CloseCause) -> None:
         self.closed_with.append((code, reason, cause))
 
+    def is_repeat(self, *_: object, **__: object) -> bool:
+        return False
+
     def error(self, detail: str) -> None:
         said, _, trace = detail.partition("\n\n")
         callback, _, text = said.partition(": ")

@@ -23,6 +23,7 @@ def config(key: int, endpoint: str, **fields: Any) -> EndpointConfig:
         "max_message_size": 1, "inbox_messages": 1, "inbox_bytes": 1, "on_change": "keep",
         "on_handler_error": "continue", "record_messages": "counters",
         "messages_per_second": 0.0, "message_burst": 1, "rate_scope": "session",
+        "connections_per_minute": 0, "connection_burst": 1,
         "max_sessions": 0, "max_sessions_per_user": 0, "max_sessions_per_address": 0,
         "idle_timeout": 0.0, "send_timeout": 0.0,
     }  # fmt: skip

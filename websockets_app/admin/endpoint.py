@@ -83,6 +83,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
                 "fields": (
                     "max_message_size",
                     ("messages_per_second", "message_burst", "rate_scope"),
+                    ("connections_per_minute", "connection_burst"),
                     ("max_sessions", "max_sessions_per_user", "max_sessions_per_address"),
                     ("idle_timeout", "send_timeout"),
                     ("inbox_messages", "inbox_bytes"),

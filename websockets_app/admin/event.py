@@ -39,6 +39,8 @@ class EventAdmin(ReadOnlyAdmin[Event]):
         "peer": "peer_link",
         "code": "code",
         "cause": "cause",
+        "repeats": "repeats",
+        "first_at": "exact_first_at",
         "detail": "whole_detail",
         "outgoing": "outgoing",
         "size": "size",
@@ -63,13 +65,18 @@ class EventAdmin(ReadOnlyAdmin[Event]):
     def exact_at(self, obj: Event) -> str:
         return exact_time(obj.at)
 
+    @admin.display(description=_("first at"))
+    def exact_first_at(self, obj: Event) -> str:
+        return exact_time(obj.first_at)
+
     @admin.display(description=_("peer"), ordering="peer")
     def short_peer(self, obj: Event) -> str:
         return obj.peer[:8]
 
     @admin.display(description=_("detail"))
     def short_detail(self, obj: Event) -> str:
-        return cut(obj.detail)
+        many = "" if obj.repeats is None else f"{obj.repeats} × "
+        return f"{many}{cut(obj.detail)}"
 
     @admin.display(description=_("peer"))
     def peer_link(self, obj: Event) -> str:

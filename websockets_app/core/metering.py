@@ -34,6 +34,17 @@ class TokenBucket:
         self.taken += 1
         return True
 
+    def attempt(self, now: float) -> bool:
+        """Let an attempt through, or not: one that isn't costs a token, too.
+
+        So whoever keeps trying too fast stays out, and gets in after slowing down: the debt is one
+        burst at most.
+        """
+        if self.take(now):
+            return True
+        self._tokens = max(self._tokens - 1, float(-self.burst))
+        return False
+
     def is_full(self, now: float) -> bool:
         """Tell whether it is as good as new."""
         return self._tokens + (now - self._at) * self.rate >= self.burst

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from ..core.call import Call, Called, current_call
 from ..core.close_codes import CloseCode
-from ..core.states import CloseCause, Method, OnHandlerError
+from ..core.states import CloseCause, EventKind, Method, OnHandlerError
 from ..exceptions import MayOpenFailed, SessionGone
 from ..recording.peer_record import PeerRecord
 from .callback_threads import CallbackThreads, ThreadBinding
@@ -175,15 +175,28 @@ class Dispatcher:
         return isinstance(error, SessionGone) and error.session == self._target.handle
 
     def _report(self, callback: Callback, error: BaseException) -> None:
-        self._log(callback, error)
-        self._target.record.error(f"{callback.name}: {_text(error)}\n\n{_trace(error)}")
+        """Log and record what a callback raised; only count what it raises again and again."""
+        record = self._target.record
+        if self._log(callback, error):
+            record.error(_detail(callback, error))
+        else:
+            record.count_error()
 
-    def _log(self, callback: Callback, error: BaseException) -> None:
+    def _log(self, callback: Callback, error: BaseException) -> bool:
+        """Log what a callback raised, unless that is a repeat; return whether it was logged."""
         target = self._target
+        if target.record.is_repeat(
+            EventKind.ERROR,
+            f"{callback.name} {type(error).__qualname__} {_place(error)}",
+            lambda: _detail(callback, error),
+            recorded=callback.name != Method.MAY_OPEN,
+        ):
+            return False
         logger.error(
             "%s of %s raised", callback.name, target.handler.reference,
             exc_info=error, extra=target.log_extra(),
         )  # fmt: skip
+        return True
 
 
 async def _nothing() -> None:
@@ -214,5 +227,14 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}"
 
 
-def _trace(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+def _detail(callback: Callback, error: BaseException) -> str:
+    trace = "".join(traceback.format_exception(error))
+    return f"{callback.name}: {_text(error)}\n\n{trace}"
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and line that raised `error`."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

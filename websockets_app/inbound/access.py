@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from ..core.close_codes import CloseCode
@@ -57,6 +58,15 @@ def unauthenticated(reason: str) -> Refusal:
 
 def broken(problem: str) -> Refusal:
     return Refusal(status=503, code=CloseCode.INTERNAL_ERROR, reason=problem)
+
+
+def proxy_hint(address: str) -> str:
+    """Return what to do if many peers seem to share `address`, which is a private one."""
+    try:
+        private = ip_network(address).is_private
+    except ValueError:
+        return ""
+    return " (a proxy's? then list it in TRUSTED_PROXIES)" if private else ""
 
 
 def who_is_refused(user: Any, config: EndpointConfig, rights: Rights = ALONE) -> Refusal | None:

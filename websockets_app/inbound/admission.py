@@ -15,9 +15,11 @@ from django.db import DatabaseError, InterfaceError
 
 from ..core.circuit_breaker import CircuitBreaker
 from ..core.close_codes import may_be_sent
+from ..core.states import EventKind
 from ..database import again_where_cut
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
+from ..recording.repeats import Occurrence
 from . import access, logins, origins, revocation
 from .access import Refusal
 from .config import EndpointConfig
@@ -174,11 +176,7 @@ async def _ask(limits: Limits, config: EndpointConfig, look: Callable[[], T]) ->
         return await _answer(limits.node, breaker, look_in_time)
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
         if not limits.node.draining:
-            unexpected = not isinstance(error, (DatabaseError, InterfaceError))
-            logger.warning(
-                "No user can be known: %s", error,
-                exc_info=unexpected, extra={"endpoint": config.endpoint},
-            )  # fmt: skip
+            _warn_of_unknown_users(limits.node, config, error)
         return None
 
 
@@ -203,6 +201,15 @@ async def _answer(node: Node, breaker: CircuitBreaker, look: Callable[[], T]) ->
 def _unanswered(handshake: Handshake, config: EndpointConfig) -> Arrival | Refusal:
     """Return who comes as far as it is known while the database doesn't answer."""
     return access.AWAY if config.needs_user else _nobody(handshake)
+
+
+def _warn_of_unknown_users(node: Node, config: EndpointConfig, error: Exception) -> None:
+    example = Occurrence(f"No user can be known: {error}", recorded=False)
+    equal_in = f"unknown users: {type(error).__name__}"
+    if node.recorder.is_repeat(EventKind.PROBLEM, config.subject, equal_in, lambda: example):
+        return
+    unexpected = not isinstance(error, (DatabaseError, InterfaceError))
+    logger.warning(example.detail, exc_info=unexpected, extra={"endpoint": config.endpoint})
 
 
 def _nobody(handshake: Handshake) -> Arrival:

@@ -44,6 +44,8 @@ class EndpointConfig:
     messages_per_second: float
     message_burst: int
     rate_scope: str
+    connections_per_minute: int
+    connection_burst: int
     max_sessions: int
     max_sessions_per_user: int
     max_sessions_per_address: int
@@ -104,6 +106,8 @@ def prepare(row: Endpoint) -> EndpointConfig:
         messages_per_second=row.messages_per_second,
         message_burst=row.message_burst,
         rate_scope=row.rate_scope,
+        connections_per_minute=row.connections_per_minute,
+        connection_burst=row.connection_burst,
         max_sessions=row.max_sessions,
         max_sessions_per_user=row.max_sessions_per_user,
         max_sessions_per_address=row.max_sessions_per_address,

@@ -14,9 +14,11 @@ from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, EventKind
 from ..core.text import tame
 from ..recording.facts import Subject
+from ..recording.repeats import Occurrence
 from . import server
 from .access import KEPT_OUT, NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
+from .config import EndpointConfig
 from .handshake import Handshake, path_info
 from .server import Receive, Send
 from .serving import Serving, get_serving
@@ -61,20 +63,19 @@ async def _admit(
 ) -> InboundSession | None:
     """Return the session that may open; refuse the handshake and return None otherwise."""
     match = serving.registry.match(path_info(scope))
-    if match is None:
-        handshake = Handshake(scope=scope, params={})
-        nowhere = Subject("in", None, None, tame(scope["path"], 200))
-        unknown = NOT_FOUND if serving.registry.loaded else NOT_YET
-        await _refuse(serving, handshake, receive, send, unknown, nowhere)
-        return None
-    handshake = Handshake(scope=scope, params=match.params)
-    session: InboundSession | Refusal = KEPT_OUT
-    if not serving.drains.keeps_out(match.config.endpoint):
-        session = await admit(
-            serving.limits, serving.registry, match.config, handshake, receive, send
-        )
+    config = match.config if match else None
+    handshake = Handshake(scope=scope, params=match.params if match else {})
+    session: InboundSession | Refusal
+    if refusal := serving.limits.connections.refusal(config, handshake.address_group):
+        session = refusal
+    elif config is None:
+        session = NOT_FOUND if serving.registry.loaded else NOT_YET
+    elif serving.drains.keeps_out(config.endpoint):
+        session = KEPT_OUT
+    else:
+        session = await admit(serving.limits, serving.registry, config, handshake, receive, send)
     if isinstance(session, Refusal):
-        await _refuse(serving, handshake, receive, send, session, match.config.subject)
+        await _refuse(serving, handshake, receive, send, session, config)
         return None
     return session
 
@@ -85,17 +86,22 @@ async def _refuse(
     receive: Receive,
     send: Send,
     refusal: Refusal,
-    subject: Subject,
+    config: EndpointConfig | None,
 ) -> None:
     """Refuse a handshake: to the peer without internals, to the operator with the reason."""
-    path, reason = handshake.path, tame(refusal.reason, 1000)
-    logger.warning("Refused %s: %s", path, reason, extra={"endpoint": subject.name})
     recorder = serving.node.recorder
-    recorder.add_own(
-        EventKind.REFUSED, subject,
-        code=refusal.code, cause=refusal.cause, detail=f"{path}: {reason}",
-    )  # fmt: skip
-    recorder.count(subject, refused=1)
+    path, reason = handshake.path, tame(refusal.reason, 1000)
+    one = Occurrence(f"{path}: {reason}", refusal.code, refusal.cause)
+    equal_in = f"{refusal.code} {refusal.cause} {handshake.address_group}"
+    # Unknown paths are counted together: a peer can make up any number of them.
+    counted = config.subject if config else Subject("in", None, None, "")
+    recorder.count(counted, refused=1)
+    if not recorder.is_repeat(EventKind.REFUSED, counted, equal_in, lambda: one):
+        subject = config.subject if config else counted._replace(name=tame(path, 200))
+        logger.warning("Refused %s: %s", path, reason, extra={"endpoint": subject.name})
+        recorder.add_own(
+            EventKind.REFUSED, subject, code=one.code, cause=one.cause, detail=one.detail
+        )
     await recorder.settle()
     with contextlib.suppress(*server.PEER_HAS_LEFT):  # who asked may be gone
         if app_settings.REFUSE_WITH == "close":

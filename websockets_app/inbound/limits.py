@@ -13,6 +13,7 @@ from ..core.states import EventKind
 from ..node.looper import repeat
 from ..node.node import Node
 from . import excess
+from .connection_rates import ConnectionRates
 from .neighbours import Neighbours
 from .rates import SETTLE_SECONDS, Rates
 from .seats import Seats
@@ -44,6 +45,7 @@ class Limits:
         self.node = node
         self.seats = Seats()
         self.rates = Rates()
+        self.connections = ConnectionRates()
         self.neighbours = Neighbours(node)
         self.breakers = {
             needs_user: CircuitBreaker(seconds) for needs_user, seconds in PATIENCE.items()
@@ -71,6 +73,7 @@ class Limits:
                 await asyncio.sleep(0)
         used = {session.bucket for session in self._sessions() if session.bucket}
         self.rates.forget(used, now)
+        self.connections.forget(now)
 
     async def _settle(self) -> None:
         """Tell the store what came here, and end those who were too fast in all processes."""

@@ -11,11 +11,13 @@ from typing import Final
 from django.db import DatabaseError, InterfaceError
 
 from ..conf import app_settings
+from ..core.states import EventKind
 from ..database import again_where_cut
 from ..models import Endpoint
 from ..models import Node as NodeRow
 from ..node.looper import repeat
 from ..node.node import Node
+from ..recording.repeats import Occurrence
 from .config import EndpointConfig
 from .seats import NOBODY, Taken
 from .visitor import Visitor
@@ -68,12 +70,21 @@ class Neighbours:
         try:
             taken = again_where_cut(partial(self._count, config, visitor, anew))
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("The sessions of other nodes can't be counted: %s", error)
+            self._node.run_soon(self._warn, config, error)
             return NOBODY
         if not anew:
             return taken._replace(all=counted)
         self._counted[config.id] = now, taken.all
         return taken
+
+    def _warn(self, config: EndpointConfig, error: Exception) -> None:
+        example = Occurrence(
+            f"The sessions of other nodes can't be counted: {error}", recorded=False
+        )
+        equal_in = f"uncounted sessions: {type(error).__name__}"
+        recorder = self._node.recorder
+        if not recorder.is_repeat(EventKind.PROBLEM, config.subject, equal_in, lambda: example):
+            logger.warning(example.detail, extra={"endpoint": config.endpoint})
 
     def _count(self, config: EndpointConfig, visitor: Visitor, anew: bool) -> Taken:
         endpoint = Endpoint.objects.filter(pk=config.id)

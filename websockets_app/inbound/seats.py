@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import ip_network
 from typing import Final, NamedTuple
 
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause
-from .access import Refusal
+from .access import Refusal, proxy_hint
 from .config import EndpointConfig
 from .visitor import Visitor
 
@@ -81,7 +80,7 @@ def _refusal(config: EndpointConfig, visitor: Visitor, taken: Taken) -> Refusal 
     if visitor.user and 0 < config.max_sessions_per_user <= taken.user:
         return _too_many(f"user {visitor.user}", config.max_sessions_per_user)
     if visitor.address and 0 < config.max_sessions_per_address <= taken.address:
-        who = f"address {visitor.address}{_hint(visitor.address)}"
+        who = f"address {visitor.address}{proxy_hint(visitor.address)}"
         return _too_many(who, config.max_sessions_per_address)
     return None
 
@@ -95,11 +94,3 @@ def _full(most: int) -> Refusal:
 def _too_many(who: str, most: int) -> Refusal:
     why = f"{who} has as many sessions open as the endpoint takes: {most}"
     return Refusal(status=429, code=CloseCode.TOO_MANY, reason=why, cause=CloseCause.RATE)
-
-
-def _hint(address: str) -> str:
-    try:
-        private = ip_network(address).is_private
-    except ValueError:
-        return ""
-    return " (a proxy's? then list it in TRUSTED_PROXIES)" if private else ""

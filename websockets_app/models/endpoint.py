@@ -163,6 +163,20 @@ class Endpoint(Descriptor):
         choices=choices.RATE_SCOPE,
         default=RateScope.SESSION.value,
     )
+    connections_per_minute = models.PositiveIntegerField(
+        _("connections a minute"),
+        default=600,
+        help_text=_(
+            "How often one address may connect, on average, in each process. More is refused with "
+            "429, and counts as well. Many users can share one address (NAT). 0: no limit."
+        ),
+    )
+    connection_burst = models.PositiveIntegerField(
+        _("connections at once"),
+        default=100,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many connections one address may open at once."),
+    )
     max_sessions = models.PositiveIntegerField(
         _("sessions"),
         default=10_000,

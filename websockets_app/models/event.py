@@ -87,6 +87,16 @@ class Event(models.Model):
         _("events lost"), null=True, help_text=_("Of a gap: how many events weren't recorded.")
     )
 
+    repeats = models.PositiveIntegerField(
+        _("repeats"),
+        null=True,
+        help_text=_(
+            "How many equal refusals or errors this event stands for. The detail is that of one "
+            "of them, and the time that of the last."
+        ),
+    )
+    first_at = models.DateTimeField(_("first at"), null=True)
+
     objects = EventQuerySet.as_manager()
 
     class Meta:

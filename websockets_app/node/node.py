@@ -113,6 +113,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.layer.leave()
+        self.recorder.tell_repeats()
         self.recorder.add_own(EventKind.NODE_STOPPED)
         if await self._try("write what waits", self.recorder.flush):
             await self._try("give the lease back", self.lease.give_back)

@@ -84,7 +84,7 @@ class Connection(Sending):
 
     def attempt(self) -> None:
         """Record that the attempt begins."""
-        self.record.event(EventKind.CONNECTING, detail=self.config.shown_uri)
+        self.record.attempted(EventKind.CONNECTING, self.config.shown_uri)
 
     async def fail(self, reason: str) -> None:
         """Record that the attempt opened nothing, and tell the handler.
@@ -92,7 +92,8 @@ class Connection(Sending):
         `on_error` runs then, as the seed's `onError` does; `on_close` doesn't, since nothing was
         open.
         """
-        self.record.error(reason)
+        self.record.attempted(EventKind.ERROR, reason)
+        self.record.count_error()
         await self._node.peers.attend(self, self._dispatcher.error(reason))
 
     async def run(self, socket: ClientConnection) -> Outcome:

@@ -194,7 +194,7 @@ class Keeper:
             connection_id="",
         )
         if self._connection is not None:
-            self._connection.record.event(EventKind.RECONNECT, detail=f"in {verdict.delay:.1f} s")
+            self._connection.record.attempted(EventKind.RECONNECT, f"in {verdict.delay:.1f} s")
         await self._errand.run(asyncio.sleep(verdict.delay))
 
     def _end_with(self, outcome: Outcome) -> None:

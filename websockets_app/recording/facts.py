@@ -32,6 +32,13 @@ class Fact(NamedTuple):
     lost: int | None = None
 
 
+class RepeatedFact(Fact):
+    """An event that stands for many equal ones. Messages, which never do, stay small."""
+
+    repeats: int
+    first_at: float
+
+
 class Subject(NamedTuple):
     """Whom facts are about: an endpoint or a client."""
 
@@ -71,5 +78,7 @@ def storable(value: Any) -> Any:
 
 
 def events_in(fact: Fact) -> int:
-    """Return how many events are lost with `fact`: a gap stands for many."""
+    """Return how many events are lost with `fact`: a gap stands for many, as do equal ones."""
+    if isinstance(fact, RepeatedFact):
+        return fact.repeats
     return 1 if fact.lost is None else fact.lost

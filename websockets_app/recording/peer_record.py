@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.close_codes import may_be_sent
 from ..core.states import CloseCause, EventKind, MessageRecording
 from .facts import Fact, SessionRow, Subject
+from .repeats import FIRST, Occurrence
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -18,6 +20,9 @@ PAYLOAD_LIMIT: Final = 16 * 1024
 """Bytes of a payload that are kept; its size and SHA-256 are those of the whole."""
 DETAIL_LIMIT: Final = 16 * 1024
 """Characters of an error's text and traceback that are kept."""
+
+ATTEMPTS_TOLD: Final = 20
+"""How many attempts of a client in a minute are recorded one by one: more than backoff makes."""
 
 _MESSAGE: Final = EventKind.MESSAGE  # Python 3.11 takes its time to look up a member
 
@@ -108,7 +113,35 @@ class PeerRecord:
     def error(self, detail: str) -> None:
         """Record a failure, with its traceback, as far as that is of a length to read."""
         self.event(EventKind.ERROR, detail=detail[:DETAIL_LIMIT])
+        self.count_error()
+
+    def count_error(self) -> None:
+        """Count a failure in this minute's counters."""
         self._recorder.count(self.subject, errors=1)
+
+    def attempted(self, kind: EventKind, detail: str) -> None:
+        """Record an event of an attempt to connect, but count those that follow fast."""
+        if not self.is_repeat(
+            kind, "attempt", lambda: detail, first=ATTEMPTS_TOLD, level=logging.INFO
+        ):
+            self.event(kind, detail=detail)
+
+    def is_repeat(
+        self,
+        kind: EventKind,
+        equal_in: str,
+        detail: Callable[[], str],
+        *,
+        first: int = FIRST,
+        level: int = logging.ERROR,
+        recorded: bool = True,
+    ) -> bool:
+        """Count what may happen often, as `Recorder.is_repeat`, across peers of one subject."""
+
+        def occurrence() -> Occurrence:
+            return Occurrence(detail()[:DETAIL_LIMIT], level=level, recorded=recorded)
+
+        return self._recorder.is_repeat(kind, self.subject, equal_in, occurrence, first=first)
 
     def closed(self, code: int | None, cause: CloseCause, reason: str) -> None:
         """Record the peer's only close event."""

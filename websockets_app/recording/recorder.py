@@ -18,6 +18,7 @@ from .buffer import FactBuffer
 from .facts import Fact, SessionRow, Subject
 from .minutes import MinuteCounters
 from .peer_record import PeerRecord
+from .repeats import FIRST, Occurrence, Repeats
 from .writer import Batch, write_all_but_refused
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Recorder:
         self._mode: str = app_settings.RECORDING
         self._bound: int = app_settings.EVENT_BUFFER
         self._buffer = FactBuffer(self._bound)
+        self._repeats = Repeats()
         # A small buffer is emptied before it is full.
         self._enough = min(BATCH_ROWS, self._buffer.bound // 2)
         self._refused = 0
@@ -85,6 +87,39 @@ class Recorder:
         self._own_seq += 1
         about = subject._asdict() if subject else {}
         self.add(Fact(kind=kind, at=time.time(), seq=self._own_seq, **about, **columns))  # type: ignore[arg-type]
+
+    def is_repeat(
+        self,
+        kind: EventKind,
+        subject: Subject,
+        equal_in: str,
+        occurrence: Callable[[], Occurrence],
+        *,
+        first: int = FIRST,
+    ) -> bool:
+        """Count what may happen often; return whether it isn't to be recorded and logged itself.
+
+        The `first` equal ones in a minute are. Of the rest one event and one log line tell, when
+        the minute is over, how many they were. With inline recording nothing is a repeat.
+        """
+        return self._mode != "inline" and self._repeats.is_repeat(
+            kind, subject, equal_in, occurrence,
+            now=time.monotonic(), at=time.time(), first=first,
+        )  # fmt: skip
+
+    def tell_repeats(self, now: float | None = None) -> None:
+        """Record and log the repeats whose minute is over by `now`, or all of them."""
+        for repeated in self._repeats.take(now):
+            fact = repeated.fact(self._own_seq + 1)
+            logger.log(
+                repeated.example.level, "%s (%s): %s more like this within %.0f s: %s",
+                fact.name or "unknown paths", fact.kind, f"{fact.repeats:,}",
+                fact.at - fact.first_at, fact.detail.partition("\n")[0],
+                extra={"client" if fact.client_id else "endpoint": fact.name},
+            )  # fmt: skip
+            if repeated.example.recorded:
+                self._own_seq += 1
+                self.add(fact)
 
     def count(self, subject: Subject, **counts: int) -> None:
         """Add to this minute's counters of an endpoint or client (`models.minute.COUNTERS`)."""
@@ -131,6 +166,7 @@ class Recorder:
 
     def flush_at_exit(self) -> None:
         """Write what is left when the loop is gone: from the main thread, at the process' end."""
+        self.tell_repeats()
         self._tell_losses()
         while batch := self._take():
             try:
@@ -193,6 +229,7 @@ class Recorder:
         if time.monotonic() < self._collected_at + COLLECT_SECONDS:
             return
         self._collected_at = time.monotonic()
+        self.tell_repeats(self._collected_at)
         for record in self.live:
             if record.collect() and record.row is not None:
                 self.put_session(record.peer, record.row)

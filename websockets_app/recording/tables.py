@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..models import Event, Session
-from .facts import Fact, SessionRow, storable
+from .facts import Fact, RepeatedFact, SessionRow, storable
 from .insertion import Insertion, Row, clock, documents, flags
 
 _SESSION_UPDATES: Final = (
@@ -24,7 +24,12 @@ _SESSION_UPDATES: Final = (
     "bytes_out",
 )
 
-EVENTS: Final = Insertion(Event, (*Fact._fields, "node"), unique=("peer", "node", "seq"))
+_EVENT_COLUMNS: Final = (*Fact._fields, "node")
+_EVENT_KEY: Final = ("peer", "node", "seq")
+EVENTS: Final = Insertion(Event, _EVENT_COLUMNS, unique=_EVENT_KEY)
+REPEATED_EVENTS: Final = Insertion(
+    Event, (*_EVENT_COLUMNS, "repeats", "first_at"), unique=_EVENT_KEY
+)
 SESSIONS: Final = Insertion(
     Session,
     tuple(field.attname for field in Session._meta.concrete_fields),
@@ -38,6 +43,13 @@ def event_rows(node_id: str, facts: Iterable[Fact]) -> list[Row]:
     connection = EVENTS.connection
     as_time, as_flag = clock(connection), flags(connection)
     return [_event_row(fact, as_time, as_flag, node_id) for fact in facts]
+
+
+def repeated_event_rows(node_id: str, facts: Sequence[RepeatedFact]) -> list[Row]:
+    """Return the rows of `facts`, for `REPEATED_EVENTS`."""
+    as_time = clock(REPEATED_EVENTS.connection)
+    rows = zip(event_rows(node_id, facts), facts, strict=True)
+    return [(*row, fact.repeats, as_time(fact.first_at)) for row, fact in rows]
 
 
 def session_rows(rows: Iterable[SessionRow]) -> list[Row]:

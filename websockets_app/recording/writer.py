@@ -11,10 +11,17 @@ from django.db import DataError, IntegrityError, NotSupportedError, transaction
 
 from ..core.states import EventKind
 from ..models import Event, Node
-from .facts import Fact, SessionRow, events_in
+from .facts import Fact, RepeatedFact, SessionRow, events_in
 from .insertion import Row
 from .minutes import MinuteKey, write_minutes
-from .tables import EVENTS, SESSIONS, event_rows, session_rows
+from .tables import (
+    EVENTS,
+    REPEATED_EVENTS,
+    SESSIONS,
+    event_rows,
+    repeated_event_rows,
+    session_rows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +110,10 @@ def _write(batch: Batch, write_events: Callable[[list[Row]], None]) -> None:
         _keep_one_close(batch)
         if batch.sessions:
             SESSIONS.upsert(session_rows(batch.sessions.values()))
-        if batch.facts:
-            write_events(event_rows(batch.node_id, batch.facts))
+        if facts := [fact for fact in batch.facts if type(fact) is Fact]:
+            write_events(event_rows(batch.node_id, facts))
+        if repeated := [fact for fact in batch.facts if isinstance(fact, RepeatedFact)]:
+            REPEATED_EVENTS.upsert(repeated_event_rows(batch.node_id, repeated))
         write_minutes(batch.node_id, batch.minutes)
 
 

@@ -123,9 +123,9 @@ class TellingDispatcher(Dispatcher):
         super().__init__(peer, stage.pool)
         self._errors = errors
 
-    def _log(self, callback: Callback, error: BaseException) -> None:
+    def _log(self, callback: Callback, error: BaseException) -> bool:
         self._errors.append(error)
-        super()._log(callback, error)
+        return super()._log(callback, error)
 
 
 class _TestsThread(SyncPool):
