@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from websockets_app.core import numbering
-from websockets_app.core.numbering import MOST, Numbering
+from websockets_app.core.numbering import LONGEST_SENDER, WIDEST_GAP, Numbering
 
 
 def after(*numbers: int, sender: str = "a") -> Numbering:
@@ -35,11 +35,40 @@ def settled(heard: Numbering) -> int:
         ((1, 5, 2, 4, 3), 0),
         ((3, 2, 1, 4), 0),
         ((1, 3, 3), 0),  # a duplicate, which layers make at times, hides a loss
-        ((1, 10**30), MOST),
+        ((1, 1 + WIDEST_GAP), WIDEST_GAP - 1),
+        ((1, 2 + WIDEST_GAP), 0),  # forged
+        ((1, 10**30), 0),
+        ((10**30, 1, 2, 4), 1),  # forged before the first of the sender's own
+        ((1, 3, 10**30, 4, 6), 2),
+        ((1, -(2**63), 0, 3), 1),
     ],
 )
 def test_holes_are_lost(numbers: Iterable[int], lost: int) -> None:
     assert settled(after(*numbers)) == lost
+
+
+@pytest.mark.parametrize(
+    ("sender", "number", "is_taken"),
+    [
+        ("a", 2, True),
+        ("a", 2 + WIDEST_GAP, False),
+        ("a", 0, False),
+        ("b" * LONGEST_SENDER, 1, True),
+        ("b" * (LONGEST_SENDER + 1), 1, False),
+    ],
+)
+def test_what_no_sender_can_have_written_is_refused(
+    sender: str, number: int, is_taken: bool
+) -> None:
+    assert after(1).note(sender, number) is is_taken
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers())))
+def test_a_forged_number_adds_no_more_than_the_widest_gap(messages: list[tuple[str, int]]) -> None:
+    heard = Numbering()
+    for sender, number in messages:
+        heard.note(sender, number)
+    assert 0 <= settled(heard) <= len(messages) * WIDEST_GAP
 
 
 @given(st.permutations(range(1, 30)))

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
+import msgpack
 import pytest
 import redis
 from channels.layers import get_channel_layer
@@ -13,13 +14,13 @@ from channels_redis.core import RedisChannelLayer
 from pytest_django import Settings
 
 from tests.inbound.driver import Connection
-from tests.infrastructure.layers import use_layer
+from tests.infrastructure.layers import CORE, PUBSUB, use_layer
 from tests.infrastructure.waiting import aeventually
 from websockets_app.core.states import CloseCause
 from websockets_app.inbound.serving import Serving, stop_serving
 from websockets_app.models import Node
+from websockets_app.node import channel_layer, mail
 from websockets_app.node import layer as layers
-from websockets_app.node import mail
 from websockets_app.node.layer import GROUP, MAIL, NUDGE
 
 Serve = Callable[..., Any]
@@ -159,37 +160,79 @@ async def test_forged_numbers_and_senders_keep_no_node_from_renewing_its_lease(
             letter = {"mail": nothing, "but": sender, "from": sender, "number": number}
             await layer.send(serving.node.layer.channel, {"type": MAIL, **letter})
     await layer.send(serving.node.layer.channel, {"type": "the last"})
-    await aeventually(lambda: serving.node.layer.dropped == 1)
+    # Of each sender that may be a node's three numbers can't be true; and the last one.
+    await aeventually(lambda: serving.node.layer.dropped == 2 * 3 + 1)
     before = (await Node.objects.aget(pk=serving.node.id)).beat
-    assert await is_counted(serving, 1)
-    assert await is_counted(serving, 1)  # also when what was missing is taken for lost
-    assert (await Node.objects.aget(pk=serving.node.id)).beat >= before + 4
+    assert await is_counted(serving, 7)
+    assert await is_counted(serving, 7)  # also when what was missing is taken for lost
+    row = await Node.objects.aget(pk=serving.node.id)
+    assert row.beat >= before + 4
+    assert row.mail_lost == 0
     assert "\x1b" not in caplog.text
 
 
-@pytest.mark.parametrize("junk", [b"", b"junk", b"\xc1" * 40, b"\x00" * 12 + b"\x93\x01\x02\x03"])
-async def test_what_is_no_message_at_all_is_survived(
+JUNK: list[bytes] = [
+    b"",
+    b"junk",
+    b"\xc1" * 40,
+    b"\x91" * 5000,  # lists in lists
+    *(
+        msgpack.packb(value)
+        for value in (
+            7,
+            None,
+            "__asgi_channel__",
+            [1, 2, 3],
+            {},
+            {"__asgi_channel__": {}},
+            {"type": NUDGE, "__asgi_channel__": "somebody!else"},
+            {"type": NUDGE, "__asgi_channel__": [f"somebody!{number}" for number in range(1000)]},
+        )
+    ),
+    *(f"more junk {number}".encode() for number in range(20)),
+]
+
+
+@pytest.mark.parametrize(
+    ("backend", "keys"),
+    [(CORE, []), (CORE, ["key"]), (PUBSUB, []), (PUBSUB, ["key"])],
+    ids=["core", "core, encrypted", "pub/sub", "pub/sub, encrypted"],
+)
+async def test_an_entry_that_is_no_message_is_dropped_and_counted_and_delays_nothing(
     serve: Serve,
     settings: Settings,
     valkey_url: str,
     monkeypatch: pytest.MonkeyPatch,
-    junk: bytes,
+    backend: str,
+    keys: list[str],
 ) -> None:
-    monkeypatch.setattr(layers, "RETRY_SECONDS", 0.05)
-    prefix = use_layer(settings, valkey_url)
+    monkeypatch.setattr(layers, "RETRY_SECONDS", 3600.0)  # a node that fails once stays deaf
+    prefix = use_layer(settings, valkey_url, backend)
+    settings.CHANNEL_LAYERS["default"]["CONFIG"]["symmetric_encryption_keys"] = keys
     serving = await serve(echo={"handler": "handlers.echo"})
     connection = Connection("echo")
     await connection.connect()
     (session,) = serving.node.peers
     await aeventually(lambda: serving.node.layer.channel)
-    key = prefix + serving.node.layer.channel.partition("!")[0] + "!"
+    channel = serving.node.layer.channel
     with redis.Redis.from_url(valkey_url) as client:
-        client.zadd(key, {junk: time.time()})
+        for number, junk in enumerate(JUNK):
+            if backend == PUBSUB:
+                client.publish(channel, junk)
+            else:  # which takes 12 bytes for a random prefix, and drops what is old
+                key = prefix + channel.partition("!")[0] + "!"
+                client.zadd(key, {f"{number:012d}".encode() + junk: time.time()})
     layer = cast("RedisChannelLayer", get_channel_layer())
     genuine = {"type": MAIL, "mail": mail.sending(session.id, "genuine")}
-    await layer.send(serving.node.layer.channel, genuine)
+    await layer.send(channel, genuine)
     assert (await connection.next())["text"] == "genuine"
+    assert await is_counted(serving, len(JUNK))
+    assert serving.node.layer.channel == channel
+    assert not serving.node.layer.trouble
+    if backend == CORE:  # nothing piles up for channels that nobody reads
+        buffers = cast("RedisChannelLayer", serving.node.layer._layer).receive_buffer
+        assert set(buffers) <= {channel}
     connection.leave()
     await connection.ended()
     await stop_serving()
-    await layer.close_pools()
+    await channel_layer.close(layer)

@@ -7,7 +7,11 @@ from typing import Final
 SENDERS: Final = 1000
 """How many senders are remembered: those heard last."""
 MOST: Final = 2**63 - 1
-"""What a column of the database can hold; a number may be anybody's."""
+"""What a column of the database can hold."""
+WIDEST_GAP: Final = 1_000_000
+"""More can't be missing between two messages: such a number is forged."""
+LONGEST_SENDER: Final = 64
+"""Characters of a sender's name; a node's has 32."""
 
 
 class Numbering:
@@ -18,13 +22,23 @@ class Numbering:
         self._forgotten = 0
         self._missing_before = 0
 
-    def note(self, sender: str, number: int) -> None:
-        """Take note of what arrived."""
+    def note(self, sender: str, number: int) -> bool:
+        """Take note of what arrived; return False if no sender can have written that.
+
+        Counting then begins anew with the sender's next message, since the forged number may have
+        come before the true ones.
+        """
+        if number < 1 or len(sender) > LONGEST_SENDER:
+            return False
         heard = self._heard.pop(sender, None) or _Heard(number)
+        if not heard.can_be_followed_by(number):
+            self._forgotten += heard.missing
+            return False
         heard.note(number)
         self._heard[sender] = heard
         if len(self._heard) > SENDERS:
             self._forgotten += self._heard.pop(next(iter(self._heard))).missing
+        return True
 
     def lost(self) -> int:
         """Return how many are missing, and were when last asked: not what is on its way."""
@@ -45,6 +59,9 @@ class _Heard:
     @property
     def missing(self) -> int:
         return max(0, self._last - self._first + 1 - self._count)
+
+    def can_be_followed_by(self, number: int) -> bool:
+        return abs(number - self._last) <= WIDEST_GAP
 
     def note(self, number: int) -> None:
         if number >= self._first:  # what was on its way before the first is nobody's loss

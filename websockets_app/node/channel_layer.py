@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, Final
 
@@ -14,10 +15,16 @@ from channels.layers import (
 
 from ..conf import app_settings
 
+logger = logging.getLogger(__name__)
+
 PREFIX: Final = "websockets_app.node"
 CAPACITY: Final = 10_000
 """Messages that wait for a node at most: the layer's default, 100, is meant for one consumer."""
+UNREADABLE: Final = {"type": "websockets_app.unreadable"}
+"""What a node receives in place of an entry that is no message for it, and so drops and counts."""
 _OURS: Final = re.compile(re.escape(PREFIX))
+_ADDRESS: Final = "__asgi_channel__"
+"""Where channels-redis' core layer writes the full name of the channel, or a list of names."""
 
 
 def configured_layer() -> BaseChannelLayer | None:
@@ -50,7 +57,31 @@ def layer_reading(channel: str) -> BaseChannelLayer | None:
     if type(layer).__module__ != "channels_redis.core":
         return None
     layer.client_prefix = channel.partition("!")[0].rpartition(".")[2]  # type: ignore[union-attr]
+    replace_unreadable(layer, channel)
     return layer
+
+
+def replace_unreadable(layer: BaseChannelLayer | None, channel: str) -> None:
+    """Let an own `layer` receive `UNREADABLE` on `channel` for each entry that is no message.
+
+    Without this `receive` of channels-redis raises what the serializer or the decryption raises,
+    which looks like a failed connection. An entry that names other channels would fill their
+    buffers, although the node never reads them.
+    """
+    deserialize = getattr(layer, "deserialize", None)
+    if deserialize is None:
+        return
+
+    def deserialize_any(content: bytes) -> dict[str, Any]:
+        try:
+            message: dict[str, Any] = deserialize(content)
+            if message.get(_ADDRESS, channel) in (channel, [channel]):
+                return message | {_ADDRESS: channel}
+        except Exception as error:  # whatever a site's own serializer raises
+            logger.debug("A layer message can't be read: %r", error)
+        return UNREADABLE | {_ADDRESS: channel}
+
+    layer.deserialize = deserialize_any  # type: ignore[union-attr]
 
 
 def spans_processes() -> bool:

@@ -221,6 +221,8 @@ class NodeLayer:
         if not self.channel:
             async with asyncio.timeout(ANSWER_SECONDS):
                 self.channel = await self._layer.new_channel(PREFIX)  # type: ignore[call-arg]
+            if self._node_id:  # otherwise the layer is the site's own
+                channel_layer.replace_unreadable(self._layer, self.channel)
         await self._enter()
 
     async def _enter(self) -> None:
@@ -271,8 +273,11 @@ class NodeLayer:
 
     def _is_mail(self, message: dict[str, Any]) -> bool:
         but, sender, number = (message.get(key) for key in ("but", "from", "number"))
-        if isinstance(sender, str) and sender and type(number) is int:
-            self._broadcasts.note(sender, number)
+        if (
+            isinstance(sender, str) and sender and type(number) is int
+            and not self._broadcasts.note(sender, number)
+        ):  # fmt: skip
+            return False
         if isinstance(but, list) and self._node_id in but:
             return True  # its own process has done that itself
         return self._on_mail(message.get("mail"))
