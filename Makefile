@@ -34,6 +34,11 @@ test-postgresql: $(VENV)/.dev-installed ## Run the fast tests on a PostgreSQL of
 	@exec $(BIN)/python -m tests.infrastructure.postgres \
 		$(BIN)/python -m pytest -n $(WORKERS) -m "not browser and not integration" $(ARGS)
 
+.PHONY: test-mariadb
+test-mariadb: $(VENV)/.dev-installed $(VENV)/.mysql-installed ## Run the fast tests on a MariaDB of their own (mariadb-server)
+	@exec $(BIN)/python -m tests.infrastructure.mariadb \
+		$(BIN)/python -m pytest -n $(WORKERS) -m "not browser and not integration" $(ARGS)
+
 .PHONY: test-replica
 test-replica: $(VENV)/.dev-installed ## Run tests with a router that reads from a lagging replica
 	@TEST_ROUTER=replica $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup \
@@ -96,4 +101,10 @@ $(VENV)/.run-installed: $(VENV)/.created requirements.txt
 $(VENV)/.dev-installed: $(VENV)/.created pyproject.toml
 	@echo 'Installing what development needs …'
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Of its own: it needs a C compiler, and the headers of libmariadb-dev.
+$(VENV)/.mysql-installed: $(VENV)/.created pyproject.toml
+	@echo 'Installing the driver for MySQL and MariaDB …'
+	@$(PIP) --editable '.[mysql]'
 	@touch $@

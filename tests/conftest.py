@@ -16,7 +16,7 @@ from django.db import connections
 from playwright.sync_api import Browser, Page
 from pytest_django import Settings
 
-from tests.infrastructure import replica
+from tests.infrastructure import mariadb, replica
 from tests.infrastructure.browser import open_page, running_browser
 from tests.infrastructure.postgres import Postgres, fresh_database, running_server
 from tests.infrastructure.processes import Server
@@ -29,7 +29,7 @@ pytest_plugins = ["websockets_app.testing.pytest_plugin"]
 hypothesis.settings.register_profile("thorough", max_examples=5000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-INTEGRATION_FIXTURES = {"demo", "make_site", "postgres_url", "stage", "valkey_url"}
+INTEGRATION_FIXTURES = {"demo", "make_site", "mariadb_url", "postgres_url", "stage", "valkey_url"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,6 +76,21 @@ def postgres_url(postgres: Postgres) -> str:
 def postgres_database(postgres_url: str) -> Iterator[str]:
     """The URL of an empty PostgreSQL database of the test's own."""
     with fresh_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """The URL of a MariaDB that the tests of this worker share."""
+    mariadb.require_mariadb()
+    with mariadb.running_mariadb() as url:
+        yield url
+
+
+@pytest.fixture
+def mariadb_database(mariadb_url: str) -> Iterator[str]:
+    """The URL of an empty MariaDB database of the test's own."""
+    with mariadb.fresh_database(mariadb_url) as url:
         yield url
 
 

@@ -1,6 +1,7 @@
 """Settings of the test suite: the demo site's, on a database that is thrown away.
 
-``TEST_DATABASE_URL`` selects another database than SQLite; ``make test-postgresql`` sets it.
+``TEST_DATABASE_URL`` selects another database than SQLite; ``make test-postgresql`` and
+``make test-mariadb`` set it.
 """
 
 import atexit

@@ -1,7 +1,7 @@
 """Settings of the demo site, from the environment, with defaults for a developer's machine.
 
 ========================  ==============================================================
-``DATABASE_URL``          default: SQLite in ``db.sqlite3``; ``postgresql://…``
+``DATABASE_URL``          default: SQLite in ``db.sqlite3``; ``postgresql://…``, ``mysql://…``
 ``REDIS_URL``             Redis or Valkey for the channel layer and for rates of all
                           processes; default: in memory, which one process alone can see
 ``DJANGO_SECRET_KEY``     default: generated once, kept in ``.secret_key``

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from tests.infrastructure import mariadb
 from tests.infrastructure.ports import free_port
 from tests.infrastructure.processes import Process, Server
 from tests.infrastructure.waiting import SCALE
@@ -68,6 +69,8 @@ class Site:
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         """Run SQL straight on the site's database, which is fast enough to poll."""
+        if self.database_url.startswith("mysql:"):
+            return mariadb.execute(self.database_url, sql)
         if self.sqlite is None:
             with psycopg.connect(self.database_url, row_factory=dict_row) as connection:
                 return connection.execute(sql.encode()).fetchall()

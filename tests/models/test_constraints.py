@@ -23,6 +23,8 @@ from websockets_app.models import (
     Node,
     OutboxMessage,
     Session,
+    SharedMember,
+    SharedValue,
     choices,
 )
 
@@ -293,3 +295,24 @@ def test_what_the_defaults_make_is_valid_and_safe() -> None:
     assert row.max_message_size == 1024 * 1024
     assert (row.inbox_messages, row.inbox_bytes) == (1000, 16 * 1024 * 1024)
     client().full_clean()
+
+
+@pytest.mark.parametrize("other", ["Echo", "écho", "echo "])
+def test_texts_that_differ_in_one_character_are_different_rows(other: str) -> None:
+    for name in ("echo", other):
+        endpoint(endpoint=name).save()
+        client(name=name).save()
+        SharedValue.objects.put(name, name)
+        assert SharedMember.objects.put("key", name)
+    assert Endpoint.objects.get(endpoint=other).endpoint == other
+    assert Client.objects.get(name="echo").name == "echo"
+    assert SharedValue.objects.get(key="echo").value == "echo"
+    assert SharedMember.objects.of("key") == ["echo", other]
+
+
+@pytest.mark.parametrize("change", [{"source": "A.websocket"}, {"source_root": "Root"}])
+def test_files_that_differ_by_case_own_a_row_each(change: dict[str, str]) -> None:
+    endpoint(endpoint="a", source_root="root", source="a.websocket").save()
+    endpoint(endpoint="b", **{"source_root": "root", "source": "a.websocket"} | change).save()
+    for name in ("c", "d"):  # not of any file
+        endpoint(endpoint=name, source_root="root").save()

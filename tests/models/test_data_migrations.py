@@ -97,9 +97,7 @@ def update_or_create(rows: Any, row: Any) -> None:
 def upsert(rows: Any, row: Any) -> None:
     name = "endpoint" if hasattr(row, "endpoint") else "name"
     row.pk, row.description = None, "new"
-    rows.objects.bulk_create(
-        [row], update_conflicts=True, unique_fields=[name], update_fields=["description"]
-    )
+    rows.objects.upsert([row], unique=[name], update=["description"])
 
 
 WAYS: list[Way] = [

@@ -156,12 +156,8 @@ def bulk_update(endpoint: Endpoint) -> None:
 
 @way
 def bulk_create_over_conflicts(endpoint: Endpoint) -> None:
-    Endpoint.objects.bulk_create(
-        [Endpoint(endpoint="echo", handler="handlers.echo", description="new")],
-        update_conflicts=True,
-        unique_fields=["endpoint"],
-        update_fields=["description"],
-    )
+    row = Endpoint(endpoint="echo", handler="handlers.echo", description="new")
+    Endpoint.objects.upsert([row], unique=["endpoint"], update=["description"])
 
 
 @way

@@ -4,9 +4,21 @@ Importing this package registers them. `manage.py check` runs those of the setti
 `check --database default` also those of the rows, `check --deploy` also those of production.
 """
 
-from . import entrance, layer, options, postgresql, rows, shared, site, sqlite, transport
+from . import (
+    databases,
+    entrance,
+    layer,
+    options,
+    postgresql,
+    rows,
+    shared,
+    site,
+    sqlite,
+    transport,
+)
 
 __all__ = [
+    "databases",
     "entrance",
     "layer",
     "options",

@@ -39,6 +39,15 @@ class Migration(migrations.Migration):
             model_name='event',
             name='websockets_event_client',
         ),
+        # Before the fields: when MySQL goes back, it makes an index of its own for a key that has none.
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(condition=models.Q(('endpoint__isnull', False)), fields=['endpoint', '-id'], name='websockets_event_endpoint'),
+        ),
+        migrations.AddIndex(
+            model_name='event',
+            index=models.Index(condition=models.Q(('client__isnull', False)), fields=['client', '-id'], name='websockets_event_client'),
+        ),
         migrations.AlterField(
             model_name='event',
             name='client',
@@ -53,14 +62,6 @@ class Migration(migrations.Migration):
             model_name='event',
             name='node',
             field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='websockets_app.node', verbose_name='node'),
-        ),
-        migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('endpoint__isnull', False)), fields=['endpoint', '-id'], name='websockets_event_endpoint'),
-        ),
-        migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('client__isnull', False)), fields=['client', '-id'], name='websockets_event_client'),
         ),
         migrations.AddConstraint(
             model_name='event',

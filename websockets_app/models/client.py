@@ -17,6 +17,7 @@ from ..core.environment import AllowedVariables, names_in
 from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
 from . import choices, validators
 from .descriptor import Descriptor, DescriptorManager, DescriptorQuerySet
+from .fields import ExactCharField
 
 UNSENT: Final = (
     OutboxStatus.QUEUED,
@@ -98,7 +99,7 @@ class Client(Descriptor):
         "uri": validators.validate_uri,
     }
 
-    name = models.CharField(_("name"), max_length=100, unique=True)
+    name = ExactCharField(_("name"), max_length=100, unique=True)
     uri = models.CharField(
         _("URI"),
         max_length=2000,

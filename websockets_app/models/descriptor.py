@@ -22,6 +22,7 @@ from ..core.states import MessageRecording, OnHandlerError
 from ..signals import descriptors_changed
 from . import choices, validators
 from .event import Event
+from .fields import ExactCharField
 from .primary import PrimaryQuerySet
 
 # SUM() over a table must not overflow SQLite's 63 bits: 40 bits leave room for 8 million rows.
@@ -166,10 +167,8 @@ class Descriptor(models.Model):
         choices=choices.MESSAGE_RECORDING,
         default=MessageRecording.COUNTERS.value,
     )
-    source_root = models.CharField(
-        _("root of its file"), max_length=255, blank=True, editable=False
-    )
-    source = models.CharField(
+    source_root = ExactCharField(_("root of its file"), max_length=255, blank=True, editable=False)
+    source = ExactCharField(
         _("file"),
         max_length=255,
         blank=True,

@@ -87,6 +87,7 @@ class Drain(models.Model):
         verbose_name = _("drain")
         verbose_name_plural = _("drains")
         ordering = ("-id",)
+        base_manager_name = "objects"
         constraints = (choices.one_of("state", DrainState),)
 
     def __str__(self) -> str:

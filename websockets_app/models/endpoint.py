@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
 from . import choices, patterns, validators
 from .descriptor import Descriptor, DescriptorManager, DescriptorQuerySet
+from .fields import ExactCharField
 from .primary import PrimaryQuerySet, rows_to_write
 from .session import Session
 
@@ -90,7 +91,7 @@ class Endpoint(Descriptor):
         "send_timeout": validators.validate_seconds,
     }
 
-    endpoint = models.CharField(
+    endpoint = ExactCharField(
         _("endpoint"),
         max_length=200,
         unique=True,
@@ -370,6 +371,7 @@ class EndpointGroup(models.Model):
     class Meta:
         verbose_name = _("group of an endpoint")
         verbose_name_plural = _("groups of an endpoint")
+        base_manager_name = "objects"
         constraints = (
             models.UniqueConstraint(
                 fields=("endpoint", "group"), name="websockets_endpointgroup_once"

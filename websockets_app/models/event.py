@@ -103,6 +103,7 @@ class Event(models.Model):
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = ("-id",)
+        base_manager_name = "objects"
         constraints = (
             models.UniqueConstraint(fields=("peer", "node", "seq"), name="websockets_event_once"),
             choices.one_of("kind", EventKind, mostly=EventKind.MESSAGE.value),

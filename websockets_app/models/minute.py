@@ -31,12 +31,8 @@ class MinuteQuerySet(PrimaryQuerySet["Minute"]):
 
     def put(self, minutes: list[Minute]) -> None:
         """Write `minutes` over what their node wrote before: absolute values, safe to repeat."""
-        self.bulk_create(
-            minutes,
-            update_conflicts=True,
-            unique_fields=["node", "direction", "descriptor", "minute"],
-            update_fields=COUNTERS,
-        )
+        unique = ["node", "direction", "descriptor", "minute"]
+        self.upsert(minutes, unique=unique, update=COUNTERS)
 
     def with_names(self) -> MinuteQuerySet:
         """Annotate `name`: the endpoint's path or client's name, None once that is deleted."""
@@ -77,6 +73,7 @@ class Minute(models.Model):
         verbose_name = _("minute")
         verbose_name_plural = _("minutes")
         ordering = ("-minute",)
+        base_manager_name = "objects"
         constraints = (
             models.UniqueConstraint(
                 fields=("node", "direction", "descriptor", "minute"),

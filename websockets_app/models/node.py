@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, OuterRef, functions
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
@@ -21,13 +22,23 @@ from .session import Session
 
 
 class Now(functions.Now):
-    """The database's clock. SQLite's tells UTC, which a site without time zones doesn't keep."""
+    """The database's clock, in the time zone of the rows.
+
+    SQLite's tells UTC, which a site without time zones doesn't keep. That of MySQL and MariaDB
+    tells the server's time zone, which may be any.
+    """
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
         if settings.USE_TZ:
             return super().as_sqlite(compiler, connection, **extra)
         local = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW', 'localtime')"
         return self.as_sql(compiler, connection, template=local, **extra)
+
+    def as_mysql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
+        zone = connection.timezone if settings.USE_TZ else timezone.get_default_timezone()
+        offset = datetime.now(zone).utcoffset() or timedelta()
+        template = f"(UTC_TIMESTAMP(6) + INTERVAL {offset // timedelta(seconds=1)} SECOND)"
+        return self.as_sql(compiler, connection, template=template, **extra)
 
 
 class NodeQuerySet(PrimaryQuerySet["Node"]):
@@ -166,6 +177,7 @@ class Node(models.Model):
         verbose_name = _("node")
         verbose_name_plural = _("nodes")
         ordering = ("-started_at",)
+        base_manager_name = "objects"
         constraints = (choices.one_of("kind", NodeKind), choices.one_of("state", NodeState))
         indexes = (models.Index(fields=("state",), name="websockets_node_state"),)
 

@@ -248,6 +248,7 @@ class OutboxMessage(models.Model):
         verbose_name = _("outbox message")
         verbose_name_plural = _("outbox messages")
         ordering = ("-id",)
+        base_manager_name = "objects"
         constraints = (
             choices.one_of("status", OutboxStatus),
             choices.one_of("close_cause", CloseCause, or_empty=True, mostly=""),

@@ -134,6 +134,7 @@ class ClientRuntime(models.Model):
     class Meta:
         verbose_name = _("client's runtime")
         verbose_name_plural = _("clients' runtimes")
+        base_manager_name = "objects"
         constraints = (
             choices.one_of("state", ClientState),
             choices.one_of("failure", Failure, or_empty=True),

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..core.states import CloseCause
 from . import choices
+from .fields import ExactCharField
 from .primary import PrimaryQuerySet
 
 
@@ -42,14 +43,14 @@ class Session(models.Model):
     endpoint = models.ForeignKey(
         "Endpoint", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("endpoint")
     )
-    endpoint_path = models.CharField(_("endpoint's path"), max_length=200)
+    endpoint_path = ExactCharField(_("endpoint's path"), max_length=200)
     handler = models.CharField(_("handler"), max_length=255)
     node = models.ForeignKey(
         "Node", models.DO_NOTHING, null=True, db_constraint=False, verbose_name=_("node")
     )
     path = models.TextField(_("path"))
     params = models.JSONField(_("params"), default=dict)
-    user_key = models.CharField(_("user's key"), max_length=64, blank=True)
+    user_key = ExactCharField(_("user's key"), max_length=64, blank=True)
     username = models.CharField(_("user"), max_length=254, blank=True)
     address = models.CharField(_("address"), max_length=64, blank=True)
     address_group = models.CharField(
@@ -83,6 +84,7 @@ class Session(models.Model):
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
         ordering = ("-opened_at",)
+        base_manager_name = "objects"
         constraints = (
             choices.one_of("close_cause", CloseCause, or_empty=True),
             models.CheckConstraint(

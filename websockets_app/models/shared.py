@@ -7,6 +7,7 @@ from typing import Any
 from django.db import IntegrityError, models
 from django.utils.translation import gettext_lazy as _
 
+from .fields import ExactCharField
 from .primary import PrimaryQuerySet
 
 
@@ -15,18 +16,15 @@ class SharedValueQuerySet(PrimaryQuerySet["SharedValue"]):
 
     def put(self, key: str, value: Any) -> None:
         """Write `value` over what is there under `key`, in one statement."""
-        self.bulk_create(
-            [self.model(key=key, value=value)],
-            update_conflicts=True,
-            unique_fields=["key"],
-            update_fields=["value", "updated_at"],
+        self.upsert(
+            [self.model(key=key, value=value)], unique=["key"], update=["value", "updated_at"]
         )
 
 
 class SharedValue(models.Model):
     """One value under its key."""
 
-    key = models.CharField(_("key"), max_length=200, primary_key=True)
+    key = ExactCharField(_("key"), max_length=200, primary_key=True)
     value = models.JSONField(_("value"), null=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
@@ -36,6 +34,7 @@ class SharedValue(models.Model):
         verbose_name = _("shared value")
         verbose_name_plural = _("shared values")
         ordering = ("key",)
+        base_manager_name = "objects"
 
     def __str__(self) -> str:
         return self.key
@@ -68,8 +67,8 @@ class SharedMember(models.Model):
     """One member of the set under a key: a row of its own, so that adding is atomic."""
 
     id = models.BigAutoField(primary_key=True)
-    key = models.CharField(_("key"), max_length=200)
-    member = models.CharField(_("member"), max_length=500, help_text=_("As JSON."))
+    key = ExactCharField(_("key"), max_length=200)
+    member = ExactCharField(_("member"), max_length=500, help_text=_("As JSON."))
 
     objects = SharedMemberQuerySet.as_manager()
 
@@ -77,6 +76,7 @@ class SharedMember(models.Model):
         verbose_name = _("shared member")
         verbose_name_plural = _("shared members")
         ordering = ("id",)
+        base_manager_name = "objects"
         constraints = (
             models.UniqueConstraint(fields=("key", "member"), name="websockets_sharedmember_once"),
         )

@@ -151,10 +151,10 @@ class Insertion:
 def clock(connection: BaseDatabaseWrapper) -> Callable[[float], Any]:
     """Return what makes of seconds since the epoch what the driver takes as a time.
 
-    Where that is text, as for SQLite, it is made once for each second.
+    Where that is text, as for SQLite and MySQL, it is made once for each second.
     """
     as_value: Callable[[Any], Any] = connection.ops.adapt_datetimefield_value
-    if connection.vendor != "sqlite":
+    if connection.vendor not in ("sqlite", "mysql"):
         return lambda at: as_value(moment(at))
     seconds: dict[float, str] = {}
 
