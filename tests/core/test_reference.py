@@ -105,6 +105,26 @@ def test_everything_else_is_only_looked_up_below_the_packages(reference: str) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "is_public"),
+    [
+        ("_own", True),  # the site's setting names it
+        ("_own.a", True),
+        ("_own._a", False),
+        ("shop.websocket_handlers.a", True),
+        ("shop.websocket_handlers.__main__", False),
+        ("_own.__init__", False),
+        ("_own.a-b", False),
+        ("_own.js", False),
+        ("_own.", False),
+        ("_own..a", False),
+        ("_owned", False),
+    ],
+)
+def test_only_public_modules_inside_the_allow_list_are_allowed(name: str, is_public: bool) -> None:
+    assert is_allowed(name, ["_own"], ["shop"]) is is_public
+
+
 def test_without_packages_a_relative_reference_is_refused_with_the_setting_named() -> None:
     with pytest.raises(HandlerNotAllowed, match="HANDLER_PACKAGES"):
         candidates("echo", (), APPS)

@@ -76,6 +76,17 @@ def test_what_is_not_allowed_is_refused_before_it_is_imported(name: str) -> None
         ENGINE.load(name)
 
 
+@pytest.mark.parametrize("part", ["_private", "__main__", "__init__", "py", "not-a-name"])
+def test_a_module_that_no_reference_can_name_is_not_loaded_and_not_offered(
+    write_handler: WriteHandler, part: str
+) -> None:
+    stored = write_handler(part, CALLBACK + "raise RuntimeError('imported')")
+    with pytest.raises(HandlerNotAllowed, match="no public module below"):
+        ENGINE.load(stored)
+    assert stored not in ENGINE.discover()
+    assert stored not in sys.modules
+
+
 def test_a_module_outside_is_never_imported_however_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,3 +163,13 @@ async def test_after_one_who_waited_in_vain_nobody_waits_until_the_database_answ
     back.set()
     await served.node.lease.beat()
     assert await status_at("private") == 101
+
+
+@pytest.mark.parametrize("part", ["_private", "__main__"])
+async def test_a_row_that_was_written_past_the_form_serves_no_private_module(
+    serve: Any, write_handler: WriteHandler, part: str
+) -> None:
+    await serve(raw={"handler": write_handler(part, "def on_message(): pass")})
+    connection = await arrive("raw", None, extensions=["websocket.http.response"])
+    assert await connection.status() == 503
+    await connection.ended()

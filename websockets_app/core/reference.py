@@ -21,21 +21,29 @@ _SEPARATOR: Final = re.compile(r"[./]")
 def split(reference: str) -> tuple[str, ...]:
     """Split a reference in any of its spellings into the names of its modules.
 
-    Raises `HandlerNotAllowed` where a part is no public module name: `..`, an empty part, a
-    leading underscore, anything that is no identifier once `-` stands for `_`; or where the last
-    one is `py` or `js`, which as a dotted name would read as a suffix.
+    Raises `HandlerNotAllowed` if they aren't public, once `-` stands for `_`.
     """
     written = _SUFFIX.sub("", reference.strip().removeprefix("/"))
     parts = tuple(part.replace("-", "_") for part in _SEPARATOR.split(written))
+    if flaw := why_not_public(parts):
+        raise HandlerNotAllowed(
+            f"{reference!r} is no handler reference: {flaw}. "
+            "Write it as my_project.ws_handler or my-project/ws-handler."
+        )
+    return parts
+
+
+def why_not_public(parts: Sequence[str]) -> str:
+    """Return which of these module names no handler may have, or an empty string.
+
+    Refused are an empty part, anything else that is no identifier, a leading underscore
+    (`__main__` and `__init__` included), and `py` or `js` at the end: as a dotted name that would
+    read as a suffix.
+    """
     for part in parts:
         if not part.isidentifier() or part.startswith("_"):
-            raise HandlerNotAllowed(
-                f"{reference!r} is no handler reference: {part!r} is no public module name. "
-                "Write it as my_project.ws_handler or my-project/ws-handler."
-            )
-    if parts[-1] in _SUFFIXES:
-        raise HandlerNotAllowed(f"{reference!r}: no handler module can be named {parts[-1]!r}.")
-    return parts
+            return f"{part!r} is no public module name"
+    return f"no handler module can be named {parts[-1]!r}" if parts[-1] in _SUFFIXES else ""
 
 
 def candidates(reference: str, packages: Sequence[str], apps: Iterable[str]) -> tuple[str, ...]:
@@ -56,7 +64,16 @@ def candidates(reference: str, packages: Sequence[str], apps: Iterable[str]) -> 
 
 
 def is_allowed(name: str, packages: Iterable[str], apps: Iterable[str]) -> bool:
-    """Tell whether the absolute dotted `name` lies inside the allow-list."""
+    """Tell whether the absolute dotted `name` is a public module inside the allow-list."""
+    return any(
+        name == package
+        or (is_below(name, package) and not why_not_public(name[len(package) + 1 :].split(".")))
+        for package in (*packages, *app_modules(apps))
+    )
+
+
+def is_inside(name: str, packages: Iterable[str], apps: Iterable[str]) -> bool:
+    """Tell whether the module `name`, public or private, lies inside the allow-list."""
     return any(is_below(name, package) for package in (*packages, *app_modules(apps)))
 
 

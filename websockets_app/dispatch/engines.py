@@ -61,22 +61,20 @@ class PythonEngine:
         packages = app_settings.HANDLER_PACKAGES
         if not references.is_allowed(name, packages, _installed_apps()):
             raise HandlerNotAllowed(
-                f"{name!r} may not be imported: it is below none of "
-                f"WEBSOCKETS['HANDLER_PACKAGES'] ({', '.join(packages)}), nor is it an installed "
-                "app's websocket_handlers."
+                f"{name!r} may not be imported: it is no public module below "
+                f"WEBSOCKETS['HANDLER_PACKAGES'] ({', '.join(packages)}) or an installed app's "
+                "websocket_handlers."
             )
         module = _import(name)
         found = {function: getattr(module, function, None) for function in (*FUNCTIONS, HANDLE)}
         return {function: value for function, value in found.items() if callable(value)}
 
     def discover(self) -> list[str]:
+        packages, installed = app_settings.HANDLER_PACKAGES, _installed_apps()
         names: set[str] = set()
-        for package in (
-            *app_settings.HANDLER_PACKAGES,
-            *references.app_modules(_installed_apps()),
-        ):
+        for package in (*packages, *references.app_modules(installed)):
             names.update(_modules_below(package))
-        return sorted(names)
+        return sorted(name for name in names if references.is_allowed(name, packages, installed))
 
 
 @cache

@@ -63,7 +63,7 @@ def importing_anew(handler: str) -> Iterator[None]:
 def _handler_modules() -> set[str]:
     installed = [config.name for config in apps.get_app_configs()]
     packages = app_settings.HANDLER_PACKAGES
-    return {name for name in set(sys.modules) if references.is_allowed(name, packages, installed)}
+    return {name for name in set(sys.modules) if references.is_inside(name, packages, installed)}
 
 
 def _source(name: str, imported_at: float) -> _Source:
