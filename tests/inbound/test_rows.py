@@ -50,6 +50,20 @@ def test_the_address_is_that_of_whom_a_trusted_proxy_passes_on(settings: Setting
     assert rows.of_handshake(Handshake(scope=scope, params={}))["address"] == "203.0.113.9"
 
 
+def test_a_long_path_and_what_it_captures_are_cut() -> None:
+    path = "/files/" + "x" * 4000
+    handshake = Handshake(scope={"path": path, "headers": []}, params={"a": path, "b": 7})
+    columns = rows.of_handshake(handshake)
+    cut = path[:499] + "…"
+    assert (columns["path"], columns["params"]) == (cut, {"a": cut, "b": "7"})
+
+
+def test_a_captured_value_is_recorded_as_it_is() -> None:
+    params = {"room": "می\u200cخواهم", "full": "x" * 500}
+    handshake = Handshake(scope={"path": "/", "headers": []}, params=params)
+    assert rows.of_handshake(handshake)["params"] == params
+
+
 def test_a_socket_without_addresses_has_none() -> None:
     for client in (None, (), (None, 0), ("", 0)):
         scope = {"path": "/x", "headers": [], "client": client}

@@ -16,6 +16,9 @@ from ..core.text import tame
 
 logger = logging.getLogger(__name__)
 
+MAX_RECORDED: Final = 500
+"""Characters that are recorded of a path, and of each value that it captures."""
+
 _SEPARATORS: Final = {"cookie": "; "}
 
 
@@ -68,8 +71,8 @@ class Handshake:
 
     @property
     def path(self) -> str:
-        """The path, fit for a log line."""
-        return tame(self.scope["path"], 2000)
+        """The path, fit for a log line and a row."""
+        return tame(self.scope["path"], MAX_RECORDED)
 
     def negotiate(self, preferred: tuple[str, ...]) -> str | None:
         """Return the first of `preferred` subprotocols that the peer offers (RFC 6455 §4.2.2)."""

@@ -11,7 +11,7 @@ from ..recording.facts import SessionRow, moment
 from ..recording.peer_record import PeerRecord
 from .config import EndpointConfig
 from .ending import Ending
-from .handshake import Handshake
+from .handshake import MAX_RECORDED, Handshake
 
 
 class Came(NamedTuple):
@@ -39,11 +39,16 @@ def of_endpoint(config: EndpointConfig) -> SessionRow:
 def of_handshake(handshake: Handshake) -> SessionRow:
     return {
         "path": handshake.path,
-        "params": {name: str(value) for name, value in handshake.params.items()},
+        "params": {name: _cut(str(value)) for name, value in handshake.params.items()},
         "address": handshake.address,
         "address_group": handshake.address_group,
         "origin": tame(handshake.headers.get("origin", ""), 255),
     }
+
+
+def _cut(text: str) -> str:
+    """Return `text` in at most `MAX_RECORDED` characters; unlike a path's, none is escaped."""
+    return text if len(text) <= MAX_RECORDED else text[: MAX_RECORDED - 1] + "…"
 
 
 def of_user(user: Any) -> SessionRow:
