@@ -43,11 +43,19 @@ def test_a_row_whose_engine_is_not_configured() -> None:
     assert ids(check()) == ["W040"]
 
 
-def test_a_path_that_cannot_be_served() -> None:
-    Endpoint.objects.create(endpoint="chat/<nope:x>", handler="handlers.echo")
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("chat/<nope:x>", "'nope'"),
+        ("chat/<slug:a>-<slug:b>", "2 captures in one segment"),
+        ("<path:a>/<path:b>", "'a' and 'b'"),
+    ],
+)
+def test_a_path_that_cannot_be_served(path: str, reason: str) -> None:
+    Endpoint.objects.create(endpoint=path, handler="handlers.echo")
     (message,) = check()
     assert message.id == "websockets_app.W040"
-    assert "nope" in message.msg
+    assert reason in message.msg
 
 
 def test_values_that_no_form_would_take() -> None:

@@ -34,6 +34,8 @@ REFUSALS = [
     pytest.param("permitted", "tom", [ORIGIN], 403, 4403, id="no permission"),
     pytest.param("busy", "tom", [ORIGIN], 403, 4429, id="may_open says when"),
     pytest.param("broken", None, [ORIGIN], 503, 1011, id="a broken handler"),
+    pytest.param("two/a-b", None, [ORIGIN], 503, 1011, id="two captures in a segment"),
+    pytest.param("files/".ljust(2048, "x"), None, [ORIGIN], 404, 4404, id="a long path"),
 ]
 
 
@@ -51,6 +53,7 @@ async def served(serve: Serve, write_handler: WriteHandler) -> Any:
         permitted={**echo, "permission": "websockets_app.view_endpoint"},
         busy={"handler": busy},
         broken={"handler": "handlers.nowhere"},
+        **{"two/<slug:a>-<slug:b>": {**echo, "access": "staff"}, "files/<path:rest>": echo},
     )
 
 

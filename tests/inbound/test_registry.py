@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from websockets_app.inbound.config import EndpointConfig
-from websockets_app.inbound.registry import Registry
+from websockets_app.inbound.registry import MAX_PATH_LENGTH, Registry
 from websockets_app.models.patterns import url_key, validate_endpoint
 from websockets_app.models.shadowing import Overlap, overlap
 
@@ -87,7 +88,7 @@ PIECES = {
 
 @st.composite
 def endpoints_and_paths(draw: st.DrawFn) -> tuple[str, str]:
-    """Return an endpoint, and a path that it matches."""
+    """Return an endpoint that is accepted, and a path that it matches."""
     pieces = draw(st.lists(st.sampled_from(sorted(PIECES)), min_size=1, max_size=3))
     separators = draw(st.lists(st.sampled_from(["/", "-"]), min_size=3, max_size=3))
     beginning, endpoint, path = draw(st.sampled_from(["", PREFIX])), "", ""
@@ -95,6 +96,7 @@ def endpoints_and_paths(draw: st.DrawFn) -> tuple[str, str]:
         value = draw(st.from_regex(PIECES[piece], fullmatch=True))
         endpoint += (separator if number else "") + piece.format(number)
         path += (separator if number else "") + value
+    assume(config(0, beginning + endpoint).pattern is not None)
     return beginning + endpoint, PREFIX + path
 
 
@@ -148,12 +150,38 @@ def test_of_ten_thousand_patterns_those_alone_are_tried_that_begin_as_the_path_d
     assert tried == [10_000]
 
 
-def test_a_row_that_is_no_path_is_not_served_and_harms_no_other() -> None:
-    broken = registry(config(1, "a/<int:id"), config(2, "a/<nope:x>"), config(3, "fine"))
-    assert broken.match(PREFIX + "a/<int:id") is None
-    found = broken.match(PREFIX + "fine")
-    assert found is not None
-    assert found.config.id == 3
+def test_a_row_whose_pattern_is_invalid_is_found_by_its_beginning_unless_another_matches() -> None:
+    many = registry(
+        config(1, "a/<int:id"), config(2, "b/<nope:x>"), config(3, "b/fine"),
+        config(4, "b/<int:n>"), config(5, "b/<str:x>-<str:y>"), config(6, "c?d"),
+    )  # fmt: skip
+    paths = {"a/7": 1, "b/fine": 3, "b/7": 4, "b/x-y": 2, "b": None, "c?d": None, "d": None}
+    for path, key in paths.items():
+        found = many.match(PREFIX + path)
+        assert (found and found.config.id) == key, path
+        assert key not in (1, 2) or found == (found and (found.config, {}))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path"),
+    [
+        ("r/<slug:a>-<slug:b>-<slug:c>-z", "r/" + "-" * 2000),
+        ("trio/<str:a>-<str:b>-<str:c>", "trio/" + "-" * 2000 + "/"),
+        ("two/<path:a>/<path:b>/<path:c>/z", "two" + "/" * 2000),
+        ("one/<path:a>/<slug:b>/<slug:c>/<slug:d>/z", "one/" + "a/" * 1000),
+    ],
+)
+def test_no_stored_pattern_and_no_path_keep_the_process_busy(endpoint: str, path: str) -> None:
+    attacked = registry(config(1, endpoint), config(2, "<path:rest>/never"))
+    began = time.process_time()
+    attacked.match(PREFIX + path)
+    assert time.process_time() - began < 0.5
+
+
+def test_a_path_of_more_than_2048_characters_leads_nowhere() -> None:
+    rest = registry(config(1, "/files/<path:rest>"))
+    assert rest.match("/files/".ljust(MAX_PATH_LENGTH, "a")) is not None
+    assert rest.match("/files/".ljust(MAX_PATH_LENGTH + 1, "a")) is None
 
 
 def test_a_path_without_a_leading_slash_leads_nowhere() -> None:

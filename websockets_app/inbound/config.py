@@ -6,14 +6,12 @@ import logging
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from django.urls.resolvers import RoutePattern
-
 from ..core.states import Access
 from ..dispatch import loader
 from ..dispatch.loader import Handler
 from ..exceptions import InvalidEndpoint
 from ..models import Endpoint
-from ..models.patterns import compile_route
+from ..models.patterns import EndpointPattern, compile_route
 from ..recording.facts import Subject
 
 logger = logging.getLogger(__name__)
@@ -71,8 +69,8 @@ class EndpointConfig:
         return bool(self.access != Access.PUBLIC or self.permission or self.groups)
 
     @cached_property
-    def pattern(self) -> RoutePattern | None:
-        """Django's pattern; None where the row's path can't be one."""
+    def pattern(self) -> EndpointPattern | None:
+        """The compiled path; None if the row's path can't be served."""
         try:
             return compile_route(self.endpoint)
         except InvalidEndpoint:

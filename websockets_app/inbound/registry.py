@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..models.patterns import route
 from .config import EndpointConfig
+
+MAX_PATH_LENGTH: Final = 2048
+"""Characters of a decoded path; no endpoint has a longer one."""
 
 
 class Match(NamedTuple):
@@ -53,17 +56,25 @@ class Registry:
         self.loaded = True
 
     def match(self, path: str) -> Match | None:
-        """Return the oldest endpoint that matches `path`, the path below the script name."""
-        if not path.startswith("/"):
+        """Return the oldest endpoint that matches `path`, the path below the script name.
+
+        If none does, return the oldest whose pattern can't be served and begins as `path` does:
+        its refusal names the row's problem.
+        """
+        if not path.startswith("/") or len(path) > MAX_PATH_LENGTH:
             return None
         wanted = path[1:]
         literal = self._literals.get(wanted)
+        unservable: EndpointConfig | None = None
         for config in self._patterns_for(wanted):
             if literal is not None and literal.id < config.id:
                 break
-            if config.pattern is not None and (found := config.pattern.match(wanted)):
-                return Match(config, found[2])
-        return None if literal is None else Match(literal, {})
+            if config.pattern is None:
+                unservable = unservable or config
+            elif (params := config.pattern.match(wanted)) is not None:
+                return Match(config, params)
+        found = literal or unservable
+        return None if found is None else Match(found, {})
 
     def _patterns_for(self, path: str) -> list[EndpointConfig]:
         """Return the patterns that begin as `path` does, the oldest first; no other is touched."""

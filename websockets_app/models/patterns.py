@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
-from django.urls.converters import get_converters
+from django.urls.converters import DEFAULT_CONVERTERS, PathConverter, get_converters
 from django.urls.resolvers import RoutePattern
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..exceptions import InvalidEndpoint
 
-_CAPTURE: Final = re.compile(r"<[^<>]*>")
+_CAPTURE: Final = re.compile(r"<(?:[^<>:/]+:)?([^<>/]+)>")
 _CONVERTER: Final = re.compile(r"<(?:([^<>:]*):)?[^<>]*>")
 _ESCAPE: Final = re.compile(r"%[0-9a-fA-F]{2}")
+
+_LINEAR: Final = frozenset(converter.regex for converter in DEFAULT_CONVERTERS.values())
+"""The regexes of Django's converters, which take linear time."""
+_MAX_CUSTOM_VALUE: Final = 255
+"""Characters that any other regex is matched against; it may take polynomial time."""
 
 
 def route(endpoint: str) -> str:
@@ -40,28 +47,153 @@ def url_key(endpoint: str) -> tuple[object, ...]:
     return tuple(pieces)
 
 
-def compile_route(endpoint: str) -> RoutePattern:
-    """Return Django's pattern for `endpoint`; raise `InvalidEndpoint` where there is none."""
-    if reason := _objection(endpoint):
+class Capture:
+    """What a route captures: a name, and the converter of its value."""
+
+    __slots__ = ("_fullmatch", "_max_length", "converter", "name", "takes_slashes")
+
+    def __init__(self, name: str, converter: Any) -> None:
+        self.name = name
+        self.converter = converter
+        self.takes_slashes = isinstance(converter, PathConverter)
+        self._fullmatch = re.compile(converter.regex).fullmatch
+        self._max_length = sys.maxsize if converter.regex in _LINEAR else _MAX_CUSTOM_VALUE
+
+    def accepts(self, text: str) -> bool:
+        """Return whether the converter's regex matches `text`."""
+        return len(text) <= self._max_length and self._fullmatch(text) is not None
+
+
+class Segment(NamedTuple):
+    """What a route has between two slashes: text, or a capture with text around it."""
+
+    before: str
+    capture: Capture | None = None
+    after: str = ""
+
+
+class EndpointPattern:
+    """A route that matches what Django's `RoutePattern` matches, in linear time.
+
+    A regular expression of the whole route may try many ways to divide a path among its captures.
+    Here there is only one: a segment has at most one capture, and at most one capture takes
+    slashes. The segments around that one are counted from both ends of the path.
+    """
+
+    __slots__ = ("_captures", "_literals", "_variable", "beginning", "end", "segments")
+
+    def __init__(self, beginning: str, segments: Sequence[Segment], end: str) -> None:
+        self.beginning = beginning
+        """The text before the first capture, or the whole route if it captures nothing."""
+        self.segments = segments
+        """What is between `beginning` and `end`."""
+        self.end = end
+        """The text after the last capture."""
+        self._literals = [(i, s.before) for i, s in enumerate(segments) if s.capture is None]
+        self._captures = [
+            (i, s.before, s.capture, s.after) for i, s in enumerate(segments) if s.capture
+        ]
+        takes_slashes = (i for i, _, capture, _ in self._captures if capture.takes_slashes)
+        self._variable = next(takes_slashes, None)
+
+    def match(self, path: str) -> dict[str, Any] | None:
+        """Return the converted values that `path` has for the captures, or None."""
+        parts = self._divide(path)
+        if parts is None:
+            return None
+        values: list[tuple[Capture, str]] = []
+        for index, before, capture, after in self._captures:
+            value = _between(before, parts[index], after)
+            if value is None or not capture.accepts(value):
+                return None
+            values.append((capture, value))
+        try:
+            return {capture.name: capture.converter.to_python(value) for capture, value in values}
+        except ValueError:
+            return None
+
+    def _divide(self, path: str) -> list[str] | None:
+        """Return the part of `path` for each segment, or None if the fixed text differs."""
+        inner = _between(self.beginning, path, self.end)
+        if inner is None:
+            return None
+        parts = inner.split("/")
+        if more := len(parts) - len(self.segments):
+            if more < 0 or self._variable is None:
+                return None
+            start, stop = self._variable, self._variable + more + 1
+            parts[start:stop] = ["/".join(parts[start:stop])]
+        for index, text in self._literals:
+            if parts[index] != text:
+                return None
+        return parts
+
+
+def _between(before: str, text: str, after: str) -> str | None:
+    """Return what `text` has between `before` and `after`, or None if it hasn't both."""
+    start, stop = len(before), len(text) - len(after)
+    if start > stop or not (text.startswith(before) and text.endswith(after)):
+        return None
+    return text[start:stop]
+
+
+def compile_route(endpoint: str) -> EndpointPattern:
+    """Return the pattern of `endpoint`; raise `InvalidEndpoint` if it can't be served."""
+    text = route(endpoint)
+    if reason := _objection(text):
         raise InvalidEndpoint(f"{endpoint!r}: {reason}")
+    beginning = text.partition("<")[0]
+    end = text[len(beginning) :].rpartition(">")[2]
     try:
-        pattern = RoutePattern(route(endpoint), is_endpoint=True)
-        pattern.match("")  # Django compiles on first use: here, where the error can be told
+        converters = RoutePattern(text).converters
+        between = text[len(beginning) : len(text) - len(end)]
+        segments = [_segment(part, converters) for part in between.split("/")]
     except (ImproperlyConfigured, re.error) as error:
         raise InvalidEndpoint(f"{endpoint!r}: {error}") from None
-    return pattern
+    if reason := _ambiguity([segment.capture for segment in segments if segment.capture]):
+        raise InvalidEndpoint(f"{endpoint!r}: {reason}")
+    return EndpointPattern(beginning, segments, end)
 
 
-def _objection(endpoint: str) -> str:
-    """Return why no client could ask for such a path, or would ask for another; or nothing."""
-    if any(character in endpoint for character in "?#\\") or not endpoint.isprintable():
+def _objection(text: str) -> str:
+    """Return why no client could ask for the route `text`, or how to write it; or nothing."""
+    if any(character in text for character in "?#\\") or not text.isprintable():
         return "a path holds no ?, #, backslash or control character"
-    if _ESCAPE.search(endpoint):
+    if _ESCAPE.search(text):
         return "a path is written decoded: é, not %C3%A9"
-    if not {"", ".", ".."}.isdisjoint(endpoint.removeprefix("/").split("/")):
+    parts = text.split("/")
+    if not {"", ".", ".."}.isdisjoint(parts):
         return "a path holds no empty part, '.' or '..'"
-    if not {"<", ">"}.isdisjoint(_CAPTURE.sub("", endpoint)):
+    if not {"<", ">"}.isdisjoint(_CAPTURE.sub("", text)):
         return "a < or > stands alone; a captured value is written <converter:name>"
+    for part in parts:
+        captures = [found[0] for found in _CAPTURE.finditer(part)]
+        if len(captures) > 1:
+            return (
+                f"{part} has {len(captures)} captures in one segment; "
+                f"separate them with slashes, as in {'/'.join(captures)}"
+            )
+    return ""
+
+
+def _segment(text: str, converters: Mapping[str, Any]) -> Segment:
+    if "<" not in text:
+        return Segment(text)
+    before, name, after = _CAPTURE.split(text)
+    return Segment(before, Capture(name, converters[name]), after)
+
+
+def _ambiguity(captures: Sequence[Capture]) -> str:
+    """Return why it isn't clear which value of a path belongs to which capture, or nothing."""
+    names = [capture.name for capture in captures]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        return f"two captures are named {repeated!r}; give each its own name"
+    names = [capture.name for capture in captures if capture.takes_slashes]
+    if len(names) > 1:
+        return (
+            f"{' and '.join(map(repr, names))} capture several segments each, and only one "
+            "capture may; use str or slug for the others"
+        )
     return ""
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from typing import Any, Final
-
-from django.urls.resolvers import RoutePattern
+from typing import Final
 
 from ..exceptions import InvalidEndpoint
 from .endpoint import Endpoint
-from .patterns import compile_route, route
+from .patterns import Capture, EndpointPattern, Segment, compile_route, route
 
 _SAMPLES: Final = (
     "0",
@@ -30,7 +27,6 @@ _SAMPLES: Final = (
 """Values that tell Django's converters, and most others, from each other."""
 
 _MOST_PATHS: Final = 10_000
-_CONVERTER: Final = re.compile(r"<(?:[^>:]+:)?([^>]+)>")
 
 
 class Overlap(StrEnum):
@@ -109,15 +105,12 @@ def _may_meet(one: str, other: str) -> bool:
     return first.startswith(second) or second.startswith(first)
 
 
-def _paths(pattern: RoutePattern, also: Iterable[str] = ()) -> Iterator[str]:
+def _paths(pattern: EndpointPattern, also: Iterable[str] = ()) -> Iterator[str]:
     """Yield paths that `pattern` matches."""
-    # Literal text, a converter's name, literal text, …
-    pieces = _CONVERTER.split(str(pattern))
-    values = [
-        _accepted(pattern.converters[piece], (*_SAMPLES, *also)) if number % 2 else (piece,)
-        for number, piece in enumerate(pieces)
-    ]
-    return map("".join, _combinations(values))
+    samples = (*_SAMPLES, *also)
+    values = [_texts(segment, samples) for segment in pattern.segments]
+    for texts in _combinations(values):
+        yield pattern.beginning + "/".join(texts) + pattern.end
 
 
 def _combinations(values: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
@@ -128,7 +121,7 @@ def _combinations(values: Sequence[Sequence[str]]) -> Iterator[tuple[str, ...]]:
     return zip(*(chosen(column, k=_MOST_PATHS) for column in values), strict=True)
 
 
-def _parts(pattern: RoutePattern) -> list[str]:
+def _parts(pattern: EndpointPattern) -> list[str]:
     """Return runs of whole segments of one path of `pattern`: what another's value may be."""
     segments = next(_paths(pattern), "").split("/")
     return [
@@ -138,15 +131,20 @@ def _parts(pattern: RoutePattern) -> list[str]:
     ]
 
 
-def _accepted(converter: Any, samples: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(sample for sample in samples if _accepts(converter, sample)))
+def _texts(segment: Segment, samples: Iterable[str]) -> tuple[str, ...]:
+    """Return what `segment` may be in a path, with those of `samples` that it captures."""
+    before, capture, after = segment
+    if capture is None:
+        return (before,)
+    values = dict.fromkeys(sample for sample in samples if _accepts(capture, sample))
+    return tuple(before + value + after for value in values)
 
 
-def _accepts(converter: Any, sample: str) -> bool:
-    if not sample or re.fullmatch(converter.regex, sample) is None:
+def _accepts(capture: Capture, sample: str) -> bool:
+    if not sample or ("/" in sample and not capture.takes_slashes) or not capture.accepts(sample):
         return False
     try:
-        converter.to_python(sample)
+        capture.converter.to_python(sample)
     except ValueError:
         return False
     return True
