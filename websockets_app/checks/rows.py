@@ -29,7 +29,7 @@ def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[ch
     if router.db_for_write(Endpoint) not in (databases or ()) or not are_usable():
         return []
     try:
-        endpoints = list(Endpoint.objects.filter(enabled=True).prefetch_related("groups"))
+        endpoints = list(Endpoint.objects.served())
         clients = list(Client.objects.all())
     except (OperationalError, ProgrammingError):  # not migrated yet, or away
         return []
