@@ -136,6 +136,7 @@ SEGMENTS = (
     "<uuid:u{}>", "<path:p{}>", "a<path:p{}>-", "<odd:o{}>", "<spare:q{}>a",
 )  # fmt: skip
 UUID = "0b9d0c5e-6d0c-4a66-8a55-2f4d0a7b4c11"
+VALUES = {"int": "7", "odd": "78", "uuid": [UUID], "slug": "a-", "spare": ["", "a", "a-7"]}
 PARTS = st.text("a-0z\né", max_size=5) | st.sampled_from(["", "a-b", "a-7", "7", UUID, "-a-"])
 
 
@@ -194,10 +195,15 @@ def paths_of(draw: st.DrawFn, endpoint: str) -> str:
     parts = []
     for segment in endpoint[1:].split("/"):
         before, _, rest = segment.partition("<")
-        captured = draw(st.lists(PARTS, min_size=1, max_size=3 if "path" in rest else 1))
-        value = "/".join(captured) if rest else draw(st.sampled_from(["", "", "a"]))
-        parts.append(before + value + rest.partition(">")[2])
-    return draw(st.just("/".join(parts)) | st.lists(PARTS, max_size=6).map("/".join))
+        capture, _, after = rest.partition(">")
+        values = st.sampled_from(VALUES.get(capture.partition(":")[0], "a"))
+        if capture.startswith("path"):
+            values = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
+        parts.append(before + draw(values) + after if rest else before)
+    index = draw(st.integers(0, 2 * len(parts)))  # one part may be another, or missing
+    if index < len(parts):
+        parts[index : index + 1] = draw(st.lists(PARTS, max_size=2))
+    return "/".join(parts)
 
 
 @settings(max_examples=500, deadline=None)
@@ -228,6 +234,21 @@ def test_each_character_of_a_path_is_given_to_one_regex_at_most(
         compile_route(endpoint).match(piece * times)
     assert len(given_to_regexes) <= endpoint.count("<")
     assert sum(map(len, given_to_regexes)) <= len(piece * times)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "path", "params"),
+    [
+        ("/<odd:n>", "7", {"n": 7}),
+        ("/<odd:n>", "8", None),  # to_python raises ValueError
+        ("/a<spare:x>a", "aa", {"x": ""}),
+        ("/a<spare:x>a", "a", None),
+    ],
+)
+def test_a_converter_of_the_site_matches_as_in_django(
+    endpoint: str, path: str, params: dict[str, Any] | None
+) -> None:
+    assert compile_route(endpoint).match(path) == params
 
 
 def test_a_regex_of_the_site_sees_255_characters_at_most() -> None:
