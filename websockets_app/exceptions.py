@@ -106,7 +106,7 @@ class SessionGone(WebsocketsError):
 
 
 class NodeUnreachable(WebsocketsError):
-    """The session's node can't be reached over the channel layer."""
+    """The node that holds the session, or the event loop of this process, does not answer."""
 
 
 class InvalidShared(WebsocketsError):

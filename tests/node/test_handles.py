@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,12 @@ from django.core.exceptions import SynchronousOnlyOperation
 from tests.infrastructure.waiting import aeventually
 from tests.node.conftest import MakeNode
 from tests.node.fakes import Handle, KeepingPeer
-from websockets_app.core.states import CloseCause, SendAnswer
+from websockets_app.core.states import CloseCause, NodeKind, SendAnswer
+from websockets_app.dispatch.frames import Frame
+from websockets_app.exceptions import NodeUnreachable
 from websockets_app.inbound.handle import WebsocketSession
+from websockets_app.node import broadcast as broadcasts
+from websockets_app.node import handles
 from websockets_app.node.broadcast import abroadcast, broadcast
 from websockets_app.node.node import Node
 
@@ -206,3 +210,58 @@ async def test_a_send_from_many_threads_at_once_loses_nothing(tom: KeepingPeer) 
     for name in range(4):
         mine = [text for text in tom.sent if str(text).startswith(f"{name}/")]
         assert mine == [f"{name}/{number}" for number in range(20)]
+
+
+@pytest.fixture
+def stopped_loop(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop of a node that holds "tom" and doesn't answer."""
+    for module in (handles, broadcasts):
+        monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.05)
+
+    async def begin() -> Node:
+        node = Node(NodeKind.SERVER)
+        node.register()
+        tom = KeepingPeer("tom")
+        node.peers.add(tom)
+        node.peers.join(tom, "all")
+        return node
+
+    loop = asyncio.new_event_loop()
+    node = loop.run_until_complete(begin())
+    yield loop
+    for _ in range(5):  # what was given up ends
+        loop.run_until_complete(asyncio.sleep(0))
+    node.close()
+    loop.close()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Handle("tom").send_text("x"),
+        lambda: Handle("tom").close(),
+        lambda: broadcast("all", "x"),
+        lambda: asyncio.run(Handle("tom").asend_text("x")),
+        lambda: asyncio.run(Handle("tom").aclose()),
+        lambda: asyncio.run(abroadcast("all", "x")),
+    ],
+    ids=["send", "close", "broadcast", "asend", "aclose", "abroadcast"],
+)
+def test_nobody_waits_forever_for_an_event_loop_that_does_not_answer(
+    stopped_loop: asyncio.AbstractEventLoop, use: Callable[[], object]
+) -> None:
+    with pytest.raises(NodeUnreachable, match=r"did not answer within 0\.05 s"):
+        use()
+
+
+async def test_what_a_peer_raises_is_no_late_answer(
+    node: Node, tom: KeepingPeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(frame: Frame) -> SendAnswer:
+        raise TimeoutError("the peer's own")
+
+    monkeypatch.setattr(tom, "asend", fail)
+    with pytest.raises(TimeoutError, match="the peer's own"):
+        await in_thread(tom.handle.send_text, "x")

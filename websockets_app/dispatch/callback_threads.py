@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
@@ -15,6 +15,7 @@ from weakref import WeakSet
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import close_old_connections, connections
 
+from ..forking import in_forked_child
 from .pool import IDLE_SECONDS
 
 P = ParamSpec("P")
@@ -34,6 +35,18 @@ class ThreadBinding:
 
 
 _binding: ContextVar[ThreadBinding] = ContextVar("websockets_app_thread_binding")
+_contexts: set[ThreadSensitiveContext] = set()
+"""Of the `CallbackThreads` that have not stopped."""
+
+
+@in_forked_child
+def _forget_threads() -> None:
+    """Let asgiref start threads of its own in the child, where none of the parent's exist."""
+    if _contexts:
+        SyncToAsync.single_thread_executor = ThreadPoolExecutor(max_workers=1)
+    for context in _contexts:
+        SyncToAsync.context_to_thread_executor.pop(context, None)
+    _contexts.clear()
 
 
 class CallbackThreads(Executor):
@@ -53,6 +66,7 @@ class CallbackThreads(Executor):
         self._context = ThreadSensitiveContext()
         # asgiref looks up here which executor belongs to the context that `bind` sets.
         SyncToAsync.context_to_thread_executor[self._context] = self
+        _contexts.add(self._context)
 
     def bind(self) -> ThreadBinding:
         """Let `sync_to_async` in the current task, and in tasks made by it, use one thread."""
@@ -86,6 +100,7 @@ class CallbackThreads(Executor):
         Tasks that handlers leave behind share one thread of asgiref's from then on.
         """
         SyncToAsync.context_to_thread_executor.pop(self._context, None)
+        _contexts.discard(self._context)
         with self._lock:
             self._stopped = True
             for worker in self._workers:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
@@ -12,6 +13,7 @@ from django.core.exceptions import ValidationError
 
 from ..core.states import Direction, NodeState, SendAnswer
 from ..exceptions import NodeUnreachable
+from ..forking import in_forked_child
 from ..models import Session
 from ..node import elsewhere
 from ..node.forwarding import ThreadForwarding
@@ -19,7 +21,14 @@ from ..node.handles import PeerHandle, refuse_in_event_loop, runs_event_loop
 from ..node.mail import Mail
 from ..node.node import nodes
 
-_in_thread: Final = ThreadForwarding()
+_in_thread = ThreadForwarding()
+
+
+@in_forked_child
+def _forget_forwarding() -> None:
+    """Leave what the parent forwards to its thread, which may have held the lock."""
+    global _in_thread  # noqa: PLW0603 - see above
+    _in_thread = ThreadForwarding()
 
 
 class WebsocketSession(PeerHandle):
@@ -30,13 +39,18 @@ class WebsocketSession(PeerHandle):
     `ConfigurationError` where no layer spans processes, and `NodeUnreachable` where it fails.
     """
 
-    __slots__ = ("_here",)
+    __slots__ = ("_held_by",)
 
     direction = Direction.IN
 
     def __init__(self, session_id: str, *, here: bool = False) -> None:
         super().__init__(session_id)
-        self._here = here  # of a session of this process: gone from here, it is gone
+        self._held_by = os.getpid() if here else 0
+
+    @property
+    def _here(self) -> bool:
+        """Whether it is a session of this process: gone from here, it is gone."""
+        return self._held_by == os.getpid()  # a forked child is another process
 
     @property
     def closed(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from ..conf import app_settings
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, EventKind, NodeKind, OnChange
+from ..forking import in_forked_child
 from ..models import Endpoint
 from ..node.handler_retries import STEP_SECONDS, HandlerRetries
 from ..node.looper import repeat
@@ -121,6 +122,17 @@ class Serving:
 
 
 _started: dict[asyncio.AbstractEventLoop, asyncio.Future[Serving]] = {}
+_of_parent: list[object] = []  # what a forked child keeps alive, as it does nodes
+
+
+@in_forked_child
+def _forget_serving() -> None:
+    """Leave the parent's sessions, and what it still has to write, to the parent."""
+    for known in _started.values():
+        if known.done() and not known.cancelled() and not known.exception():
+            atexit.unregister(known.result().node.recorder.flush_at_exit)
+    _of_parent.append(dict(_started))
+    _started.clear()
 
 
 async def get_serving() -> Serving:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from ..dispatch.frames import Frame, as_frame
 from . import elsewhere, mail
 from .channel_layer import configured_layer, reach_of, spans_processes
 from .handles import refuse_in_event_loop
-from .node import Node, nodes
+from .node import Node, nodes, wait_for
+from .peers import FAN_OUT_SECONDS
 
 logger = logging.getLogger(__name__)
+
+_ANSWER_SECONDS: Final = FAN_OUT_SECONDS + elsewhere.LOOP_SECONDS
 
 
 def broadcast(group: str, message: str | bytes | dict[str, Any] | list[Any]) -> int:
@@ -25,17 +28,14 @@ def broadcast(group: str, message: str | bytes | dict[str, Any] | list[Any]) -> 
     refuse_in_event_loop("abroadcast")
     frame = as_frame(message)
     letter = mail.fanning_out(group, frame)
-    under_way = [
-        asyncio.run_coroutine_threadsafe(node.peers.fan_out(group, frame), node.loop)
-        for node in nodes()
-    ]
+    under_way = [node.submit(node.peers.fan_out(group, frame)) for node in nodes()]
     try:
         if spans_processes():  # before those here: one who doesn't read may take seconds
             elsewhere.post_to_all(letter)
         else:
             _tell_that_nobody_is_reached()
     finally:
-        written = sum(done.result() for done in under_way)
+        written = sum(wait_for(done, _ANSWER_SECONDS) for done in under_way)
     return written
 
 
@@ -68,7 +68,4 @@ async def _fan_out_here(group: str, frame: Frame) -> int:
 
 
 async def _fan_out(node: Node, group: str, frame: Frame) -> int:
-    work = node.peers.fan_out(group, frame)
-    if node.loop is asyncio.get_running_loop():
-        return await work
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, node.loop))
+    return await node.await_for(node.peers.fan_out(group, frame), _ANSWER_SECONDS)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync
 
-from ..exceptions import ConfigurationError, NodeUnreachable
+from ..exceptions import ConfigurationError
 from .channel_layer import configured_layer, reach_of, spans_processes
 from .layer import NodeLayer
 from .mail import Mail
-from .node import Node, nodes
+from .node import Node, nodes, wait_for
 
 Work = Callable[[NodeLayer], Coroutine[Any, Any, None]]
 
@@ -61,24 +60,16 @@ def _through(work: Work) -> None:
     node = _node_here()
     if node is None:  # an event loop for this one message, whose end closes its connections
         async_to_sync(_alone)(work)
-        return
-    under_way = asyncio.run_coroutine_threadsafe(work(node.layer), node.loop)
-    try:
-        under_way.result(LOOP_SECONDS)
-    except TimeoutError:
-        under_way.cancel()
-        raise NodeUnreachable("The event loop of this process doesn't answer.") from None
+    else:
+        wait_for(node.submit(work(node.layer)), LOOP_SECONDS)
 
 
 async def _athrough(work: Work) -> None:
     node = _node_here()
     if node is None:
         await _alone(work)
-    elif node.loop is asyncio.get_running_loop():
-        await work(node.layer)
     else:
-        under_way = asyncio.run_coroutine_threadsafe(work(node.layer), node.loop)
-        await asyncio.wrap_future(under_way)
+        await node.await_for(work(node.layer), LOOP_SECONDS)
 
 
 async def _alone(work: Work) -> None:

@@ -221,16 +221,14 @@ class PeerHandle:
         if found is None:
             return self._post(letter)
         node, peer = found
-        return asyncio.run_coroutine_threadsafe(work(peer), node.loop).result(_ANSWER_SECONDS)
+        return nodes.wait_for(node.submit(work(peer)), _ANSWER_SECONDS)
 
     async def _reach(self, work: Work, letter: Mail) -> SendAnswer:
         found = self._find()
         if found is None:
             return await self._apost(letter)
         node, peer = found
-        if node.loop is asyncio.get_running_loop():
-            return await work(peer)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(peer), node.loop))
+        return await node.await_for(work(peer), _ANSWER_SECONDS)
 
 
 def refuse_in_event_loop(other: str) -> None:

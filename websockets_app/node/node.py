@@ -8,16 +8,19 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from concurrent.futures import Future
+from typing import Any, Final, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from ..conf import app_settings
 from ..core.states import EventKind, NodeKind, Topic
 from ..database import DatabaseThread, drop_broken_connections
 from ..dispatch.callback_threads import CallbackThreads
 from ..dispatch.pool import SyncPool
+from ..exceptions import NodeUnreachable
+from ..forking import in_forked_child
 from ..models import Node as NodeRow
 from ..recording.recorder import Recorder
 from . import callback_watch, mail
@@ -30,6 +33,8 @@ from .peers import LivePeer, Peers
 from .watcher import Watcher
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOKUP_THREADS: Final = 4
 SWEEP_SECONDS: Final = 0.05
@@ -150,6 +155,24 @@ class Node:
         else:
             self.loop.call_soon_threadsafe(function, *args)
 
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run `work` in the node's loop; called in other threads, which then `wait_for` it."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    async def await_for(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Run `work` in the node's loop and await it, from whatever event loop.
+
+        From another loop it raises `NodeUnreachable`, as `wait_for` does.
+        """
+        if self.loop is asyncio.get_running_loop():
+            return await work
+        under_way = self.submit(work)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(under_way)
+        except TimeoutError:
+            raise _too_late(under_way, seconds) from None
+
     def hurried(self, topic: Topic) -> asyncio.Event:
         """Return an event that is set whenever somebody has something new about `topic`."""
         event = asyncio.Event()
@@ -218,8 +241,44 @@ class Node:
             logger.error("A task of node %s failed", self.id, exc_info=error)
 
 
+def wait_for(under_way: Future[T], seconds: float) -> T:
+    """Wait for work of a node's loop, in a thread without an event loop.
+
+    Raises `NodeUnreachable` if that takes longer, and cancels the work if it hasn't ended.
+    """
+    try:
+        return under_way.result(seconds)
+    except TimeoutError:
+        raise _too_late(under_way, seconds) from None
+
+
+def _too_late(under_way: Future[Any], seconds: float) -> BaseException:
+    """Return what to raise after waiting in vain; what `under_way` raised itself, if it did."""
+    if under_way.done() and not under_way.cancelled() and (error := under_way.exception()):
+        return error
+    under_way.cancel()
+    return NodeUnreachable(
+        f"The event loop of this process did not answer within {seconds:g} s: a handler blocks "
+        "it, or it has stopped. Whether the message was sent is not known."
+    )
+
+
 _nodes: tuple[Node, ...] = ()
 _nodes_lock = threading.Lock()
+_of_parent: list[object] = []
+"""What a forked child keeps alive, because to free it could close what the parent still uses."""
+
+
+@in_forked_child
+def _forget_nodes() -> None:
+    """Let a forked child be a process without a node, with database connections of its own."""
+    global _nodes, _nodes_lock  # a thread of the parent may have held the lock
+    if _nodes:
+        for connection in connections.all(initialized_only=True):
+            _of_parent.append(connection)
+            del connections[connection.alias]
+        _of_parent.append(_nodes)
+    _nodes, _nodes_lock = (), threading.Lock()
 
 
 def nodes() -> tuple[Node, ...]:

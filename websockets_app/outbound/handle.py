@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -33,13 +34,13 @@ class WebsocketClient(PeerHandle):
     `close` ends it.
     """
 
-    __slots__ = ("_connection_id", "_ttl")
+    __slots__ = ("_connection", "_ttl")
 
     direction = Direction.OUT
 
     def __init__(self, client_id: int | str, connection_id: str = "") -> None:
         super().__init__(str(client_id))
-        self._connection_id = connection_id
+        self._connection = connection_id, os.getpid()
         self._ttl: float | Literal[False] | None = False  # not looked up yet
 
     @classmethod
@@ -48,6 +49,12 @@ class WebsocketClient(PeerHandle):
         handle = cls(client.pk)
         handle._ttl = client.message_ttl
         return handle
+
+    @property
+    def _connection_id(self) -> str:
+        """The connection that it names; none in a forked child, as after pickling."""
+        connection_id, process_id = self._connection
+        return connection_id if process_id == os.getpid() else ""
 
     @property
     def closed(self) -> bool:
