@@ -550,7 +550,34 @@ class Bearer:
         return name in self._permissions
 
 
-async def test_a_user_without_a_row_is_asked_what_can_be_asked(serve: Serve) -> None:
+async def test_a_user_without_a_row_is_refused_unless_a_setting_accepts_them(
+    serve: Serve, settings: Settings
+) -> None:
+    serving = await serve(private=LOGGED_IN, public=ECHO)
+    users = [Bearer(7, set()), User(pk=999, username="never saved"), User(username="no key")]
+    for user in users:
+        answer = await Connection("private", user=user, headers=[ORIGIN]).connect()
+        assert answer["type"] == "websocket.close"
+    public = Connection("public", user=users[0], headers=[ORIGIN])
+    assert (await public.connect())["type"] == "websocket.accept"
+    await serving.node.recorder.flush()
+    refused = [event.detail async for event in Event.objects.filter(kind="refused")]
+    assert all("WEBSOCKETS['USERS_WITHOUT_ROW']" in detail for detail in refused)
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "USERS_WITHOUT_ROW": "accept"}
+    private = Connection("private", user=users[0], headers=[ORIGIN])
+    assert (await private.connect())["type"] == "websocket.accept"
+    await poll(serving)
+    assert await is_open(private)
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "USERS_WITHOUT_ROW": "refuse"}
+    await poll(serving)
+    assert await closed_with(private) == (4401, "the user can't be checked")
+    assert await is_open(public)
+
+
+async def test_a_user_without_a_row_is_asked_what_can_be_asked(
+    serve: Serve, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "USERS_WITHOUT_ROW": "accept"}
     serving = await serve(private=LOGGED_IN, permitted={**LOGGED_IN, "permission": PERMISSION})
     permissions = {PERMISSION}
     users = [Bearer(7, permissions), User(pk=999, username="never saved")]
@@ -679,7 +706,7 @@ async def test_nobody_is_closed_while_the_users_can_not_be_read(serve: Serve) ->
 @sync_to_async
 def queries_of_a_poll(serving: Serving) -> int:
     with CaptureQueriesContext(database) as captured:
-        revocation.check_visits(serving.revocation._visits(), Turns(1), Turns(1))
+        revocation.check_visits(serving.revocation._visits(), {})
     return len(captured)
 
 

@@ -189,9 +189,9 @@ async def has_row(site: Site, endpoint: str) -> None:
 
 
 async def test_a_worker_forked_from_a_process_with_a_node_serves_by_itself(
-    make_site: Callable[..., Site], endpoints: Endpoints, valkey_url: str
+    make_site: Callable[..., Site], endpoints: Endpoints
 ) -> None:
-    site = make_site(redis_url=valkey_url)
+    site = make_site()
     endpoints(site, echo={"handler": site.write_handler("joining", JOINING)})
     (site.directory / "preloaded.py").write_text(PRELOADED, encoding="utf-8")
     port = free_port()

@@ -180,6 +180,14 @@ def _check_rate_store(key: str, value: str | None) -> Iterator[checks.CheckMessa
         )
 
 
+def _check_callable(key: str, value: str | None) -> Iterator[checks.CheckMessage]:
+    try:
+        if value is not None and not callable(import_string(value)):
+            yield _bad_value(key, value, "the dotted path of a function or class")
+    except ImportError:
+        yield _bad_value(key, value, "a dotted path that can be imported")
+
+
 def _check_proxies(key: str, value: Sequence[str]) -> Iterator[checks.CheckMessage]:
     for entry in value:
         try:
@@ -241,6 +249,9 @@ def _check_together() -> Iterator[checks.CheckMessage]:
         # A node that looked away for half of NODE_TTL begins anew: it might have been paused.
         allowed = f"at least three times HEARTBEAT_INTERVAL ({interval}), or no node is ever lost"
         yield _bad_value("NODE_TTL", ttl, allowed)
+    if bool(app_settings.TENANT_OF) != bool(app_settings.TENANT_CONTEXT):
+        key = "TENANT_OF" if app_settings.TENANT_CONTEXT else "TENANT_CONTEXT"
+        yield _bad_value(key, None, "set, since TENANT_OF and TENANT_CONTEXT work together")
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]] = {
@@ -248,6 +259,9 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]
     "HANDLER_PACKAGES": _check_packages,
     "ENGINES": _check_engines,
     "REFUSE_WITH": _one_of("http", "close"),
+    "USERS_WITHOUT_ROW": _one_of("refuse", "accept"),
+    "TENANT_OF": _check_callable,
+    "TENANT_CONTEXT": _check_callable,
     "RECORDING": _one_of("background", "inline", "off"),
     "RATE_STORE": _check_rate_store,
     "TRUSTED_PROXIES": _check_proxies,

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
+from ..conf import app_settings
 from ..core.close_codes import CloseCode
 from ..core.states import Access, CloseCause
 from .config import EndpointConfig
-from .rights import Rights
+from .rights import Rights, has_row, rights_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +46,6 @@ KEPT_OUT = Refusal(
     cause=CloseCause.SHUTDOWN,
 )
 
-ALONE = Rights()
-
 
 def forbidden(reason: str, farewell: str = "") -> Refusal:
     return Refusal(status=403, code=CloseCode.FORBIDDEN, reason=reason, farewell=farewell)
@@ -54,6 +53,16 @@ def forbidden(reason: str, farewell: str = "") -> Refusal:
 
 def unauthenticated(reason: str) -> Refusal:
     return Refusal(status=403, code=CloseCode.UNAUTHENTICATED, reason=reason, farewell=reason)
+
+
+def _without_row(user: Any) -> Refusal:
+    return Refusal(
+        status=403,
+        code=CloseCode.UNAUTHENTICATED,
+        reason=f"{user} has no row in the database, by which the session could be revoked later; "
+        "WEBSOCKETS['USERS_WITHOUT_ROW'] = 'accept' allows such users",
+        farewell="the user can't be checked",
+    )
 
 
 def broken(problem: str) -> Refusal:
@@ -69,14 +78,19 @@ def proxy_hint(address: str) -> str:
     return " (a proxy's? then list it in TRUSTED_PROXIES)" if private else ""
 
 
-def who_is_refused(user: Any, config: EndpointConfig, rights: Rights = ALONE) -> Refusal | None:
+def who_is_refused(
+    user: Any, config: EndpointConfig, rights: Rights | None = None
+) -> Refusal | None:
     """Return why `user` may not enter, or None. Sync: permissions and groups read the database."""
     if not config.needs_user:
         return None
     if not user.is_authenticated or not is_active(user):
         return unauthenticated("nobody is logged in")
+    if not has_row(user) and app_settings.USERS_WITHOUT_ROW != "accept":
+        return _without_row(user)
     if config.access == Access.STAFF and not getattr(user, "is_staff", False):
         return forbidden(f"{user} is no staff", "for staff only")
+    rights = rights or rights_of(user, config)
     if config.permission and not rights.has_permission(user, config.permission):
         return forbidden(
             f"{user} lacks the permission {config.permission}", "a permission is missing"

@@ -30,6 +30,7 @@ from .registry import Registry
 from .seats import NOBODY, Taken
 from .server import Receive, Send
 from .session import InboundSession
+from .tenants import tenant_context
 from .visitor import Visitor
 
 logger = logging.getLogger(__name__)
@@ -130,6 +131,8 @@ async def _check_again(
     findings = await _ask(limits, config, partial(revocation.check_again, session, config))
     if findings is None:
         return access.AWAY
+    for _, user in findings.users:
+        session.user = user
     return findings.refused[0][1] if findings.refused else None
 
 
@@ -145,12 +148,13 @@ async def _arrival(
         return access.who_is_refused(nobody.known.user, config) or nobody
 
     def look() -> Arrival | Refusal:
-        if given is None:
-            known = logins.load_user(key) if key else Known(AnonymousUser(), None)
-        else:
-            known = logins.with_login(given, scope.get("session"), key)
-        if refusal := access.who_is_refused(known.user, config):
-            return refusal
+        with tenant_context(handshake.tenant):
+            if given is None:
+                known = logins.load_user(key) if key else Known(AnonymousUser(), None)
+            else:
+                known = logins.with_login(given, scope.get("session"), key)
+            if refusal := access.who_is_refused(known.user, config):
+                return refusal
         visitor = Visitor.of(handshake, known.user)
         elsewhere = limits.neighbours.hold(config, visitor) if counts else NOBODY
         return Arrival(known, visitor, elsewhere)

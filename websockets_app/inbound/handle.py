@@ -10,7 +10,9 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.db import connections
 
+from ..conf import app_settings
 from ..core.states import Direction, NodeState, SendAnswer
 from ..exceptions import NodeUnreachable
 from ..forking import in_forked_child
@@ -20,6 +22,7 @@ from ..node.forwarding import ThreadForwarding
 from ..node.handles import PeerHandle, refuse_in_event_loop, runs_event_loop
 from ..node.mail import Mail
 from ..node.node import nodes
+from .tenants import tenant_context
 
 _in_thread = ThreadForwarding()
 
@@ -130,13 +133,20 @@ class WebsocketSession(PeerHandle):
 
 
 def _user_with(key: str) -> Any:
-    """Return the user whose primary key was written as `key`; None where there is none."""
+    """Return the user whom a session's row names by `key`, as `rows.of_user` writes it."""
     model = get_user_model()
+    users, tenant = model._default_manager.all(), None
+    if app_settings.TENANT_CONTEXT and "/" in key:
+        tenant, _, key = key.partition("/")
+    database, _, key_there = key.partition(":")
+    if database in connections:
+        users, key = users.using(database), key_there
     try:
         primary_key = model._meta.pk.to_python(key)
     except ValidationError:  # of somebody that a middleware made up
         return None
-    return model._default_manager.filter(pk=primary_key).first()
+    with tenant_context(tenant):
+        return users.filter(pk=primary_key).first()
 
 
 def open_sessions(endpoint: str | None) -> list[WebsocketSession]:

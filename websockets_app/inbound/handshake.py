@@ -13,6 +13,7 @@ from django.core.handlers.asgi import get_script_prefix
 from ..conf import app_settings
 from ..core.forwarding import Proxies, address_group, is_loopback, visitor_address
 from ..core.text import tame
+from .tenants import tenant_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ class Handshake:
                 value = f"{headers[name]}{_SEPARATORS.get(name, ', ')}{value}"
             headers[name] = value
         return headers
+
+    @cached_property
+    def tenant(self) -> str | None:
+        """The tenant whose users may come. Sync: a site's function may read the database."""
+        return tenant_of(self.scope)
 
     @cached_property
     def address(self) -> str:

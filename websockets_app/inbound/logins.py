@@ -30,6 +30,7 @@ from django.utils.crypto import constant_time_compare
 
 from .portions import Turns, portions
 from .prepared import is_plain, prepared
+from .rights import is_of_another_database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,11 @@ def with_login(user: Any, session: object, key: str | None) -> Known:
         login = _login(session.session_key or "", session)
     else:
         login = _login(key, _store()(key).load()) if key else None
-    return Known(user, login if login and login.user_id == _id_of(user) else None)
+    if login is None or login.user_id != _id_of(user):
+        return Known(user, None)
+    # The key alone may be that of somebody else, in the database where the login was made.
+    is_theirs = not is_of_another_database(user) or is_verified(login, user)
+    return Known(user, login if is_theirs else None)
 
 
 def _load(key: str) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
-
-from django.db.models import Model
 
 from ..core.states import CloseCause
 from ..core.text import tame
@@ -18,8 +17,10 @@ from .access import Refusal, unauthenticated
 from .config import EndpointConfig
 from .logins import Login
 from .portions import Turns
-from .rights import RightsOfMany, Who, rows_of_users, who
+from .rights import RightsOfMany, Who, database_of, has_row, rows_of_users, who
 from .session import InboundSession
+from .successor import has_changed, successor
+from .tenants import tenant_context
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,10 @@ LOGGED_OUT: Final = unauthenticated("logged out, or the login has expired")
 PASSWORD_CHANGED: Final = unauthenticated("the password was changed")
 DEACTIVATED: Final = unauthenticated("the user was deactivated")
 DELETED: Final = unauthenticated("the user was deleted")
+
+
+TurnsOfTenants = dict[str | None, tuple[Turns, Turns]]
+"""Whose turn it is, of logins and of rights, by tenant."""
 
 
 class Visit(NamedTuple):
@@ -50,6 +55,8 @@ class Findings:
     refused: list[tuple[InboundSession, Refusal]]
     moved: list[tuple[InboundSession, Login]]
     """Logins that were saved again meanwhile, and are as good as before."""
+    users: list[tuple[Visit, Any]]
+    """Users whose rows have changed, as handlers see them from now on."""
     errors: list[Exception]
     """Why something could not be found out. Nobody is closed for that."""
 
@@ -69,19 +76,19 @@ class Revocation:
         self._sessions = sessions
         self._endpoint = endpoint
         self._thread = DatabaseThread("revocation")
-        self._login_turns = Turns(ASKED_ALONE)
-        self._rights_turns = Turns(ASKED_ALONE)
+        self._turns: TurnsOfTenants = {}
 
     async def poll(self) -> None:
         """Look once, and close who may not stay. Raises what kept it from knowing of somebody."""
         visits = self._visits()
         if not visits:
             return
-        findings = await self._thread.run(
-            check_visits, visits, self._login_turns, self._rights_turns
-        )
+        findings = await self._thread.run(check_visits, visits, self._turns)
         for session, login in findings.moved:
             session.login = login
+        for visit, user in findings.users:
+            if visit.session.user is visit.user:
+                visit.session.user = user
         # Side by side: a peer that doesn't read holds up none of the others.
         await asyncio.gather(*(_close(*refused) for refused in findings.refused))
         if findings.errors:
@@ -109,33 +116,59 @@ def can_be_revoked(session: InboundSession, config: EndpointConfig) -> bool:
     return bool(config.needs_user or session.user.is_authenticated)
 
 
-def check_visits(visits: list[Visit], login_turns: Turns, rights_turns: Turns) -> Findings:
-    """Ask about all `visits` together. Sync: reads the database and the store of sessions."""
-    errors: list[Exception] = []
-    stored = _stored_logins(visits, login_turns, errors)
-    users = _stored_users(visit.user for visit in visits)
-    current = [(_current(visit.user, users), visit.config) for visit in visits]
-    known = [(user, config) for user, config in current if user is not None]
-    rights = RightsOfMany(known, rights_turns)
-    refused: list[tuple[InboundSession, Refusal]] = []
-    for visit, (user, _) in zip(visits, current, strict=True):
+def check_visits(visits: list[Visit], turns: TurnsOfTenants) -> Findings:
+    """Ask about the visits of each tenant and database, whatever becomes of the others.
+
+    Sync: reads the databases and the store of sessions.
+    """
+    findings = Findings(refused=[], moved=[], users=[], errors=[])
+    for tenant, of_tenant in _grouped(visits, lambda visit: visit.session.tenant).items():
+        turns_here = turns.setdefault(tenant, (Turns(ASKED_ALONE), Turns(ASKED_ALONE)))
         try:
-            refusal = _refusal(visit, user, stored, rights)
-        except Exception as error:  # of a site's own user or backend
-            errors.append(error)
-        else:
-            if refusal:
-                refused.append((visit.session, refusal))
-    return Findings(refused=refused, moved=_moved(visits, stored), errors=errors)
+            with tenant_context(tenant):
+                _look_in_tenant(of_tenant, turns_here, findings)
+        except Exception as error:  # of a site's own context manager
+            findings.errors.append(error)
+    return findings
 
 
 def check_again(session: InboundSession, config: EndpointConfig) -> Findings:
     """Check one session as `check_visits` does; raise what keeps it from knowing of its user."""
     visit = Visit(session, session.user, session.login, config)
-    findings = check_visits([visit], Turns(1), Turns(1))
+    findings = check_visits([visit], {})
     if findings.errors:
         raise findings.errors[0]
     return findings
+
+
+def _look_in_tenant(visits: list[Visit], turns: tuple[Turns, Turns], findings: Findings) -> None:
+    login_turns, rights_turns = turns
+    stored = _stored_logins(visits, login_turns, findings.errors)
+    findings.moved.extend(_moved(visits, stored))
+    for of_database in _grouped(visits, lambda visit: database_of(visit.user)).values():
+        try:
+            _look_in_database(of_database, stored, rights_turns, findings)
+        except Exception as error:
+            findings.errors.append(error)
+
+
+def _look_in_database(
+    visits: list[Visit], stored: dict[str, Login], turns: Turns, findings: Findings
+) -> None:
+    users = _stored_users(visit.user for visit in visits)
+    current = [(_current(visit.user, users), visit.config) for visit in visits]
+    known = [(user, config) for user, config in current if user is not None]
+    rights = RightsOfMany(known, turns)
+    given: set[int] = set()
+    for visit, (user, _) in zip(visits, current, strict=True):
+        try:
+            if refusal := _refusal(visit, user, stored, rights):
+                findings.refused.append((visit.session, refusal))
+            if user is not None and has_changed(visit.user, user):
+                findings.users.append((visit, successor(visit.user, user, id(user) in given)))
+                given.add(id(user))
+        except Exception as error:  # of a site's own user or backend
+            findings.errors.append(error)
 
 
 def _stored_logins(visits: list[Visit], turns: Turns, errors: list[Exception]) -> dict[str, Login]:
@@ -146,6 +179,15 @@ def _stored_logins(visits: list[Visit], turns: Turns, errors: list[Exception]) -
     except Exception as error:  # not only of the database: sessions may be kept elsewhere
         errors.append(error)
         return {login.key: login for login in before}
+
+
+def _grouped(
+    visits: Iterable[Visit], key: Callable[[Visit], str | None]
+) -> dict[str | None, list[Visit]]:
+    groups: defaultdict[str | None, list[Visit]] = defaultdict(list)
+    for visit in visits:
+        groups[key(visit)].append(visit)
+    return groups
 
 
 def _refusal(
@@ -167,18 +209,13 @@ def _refusal(
 
 def _stored_users(users: Iterable[Any]) -> dict[Who, Any]:
     """Read the users that have rows, all together."""
-    with_rows = filter(_has_row, users)
+    with_rows = filter(has_row, users)
     return {who(user): user for rows in rows_of_users(with_rows) for user in rows}
 
 
 def _current(user: Any, users: dict[Who, Any]) -> Any | None:
     """Return the user of today: None where the row is gone, the same one where it had none."""
-    return users.get(who(user)) if _has_row(user) else user
-
-
-def _has_row(user: Any) -> bool:
-    """Tell whether the user came out of the database; a middleware may make them of a token."""
-    return isinstance(user, Model) and not user._state.adding
+    return users.get(who(user)) if has_row(user) else user
 
 
 def _moved(visits: list[Visit], stored: dict[str, Login]) -> list[tuple[InboundSession, Login]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -12,6 +13,7 @@ from ..recording.peer_record import PeerRecord
 from .config import EndpointConfig
 from .ending import Ending
 from .handshake import MAX_RECORDED, Handshake
+from .rights import database_of, is_of_another_database
 
 
 class Came(NamedTuple):
@@ -28,7 +30,7 @@ class Came(NamedTuple):
 
     @classmethod
     def of(cls, handshake: Handshake, user: Any, subprotocol: str | None) -> Came:
-        columns = of_handshake(handshake) | of_user(user)
+        columns = of_handshake(handshake) | of_user(user, handshake)
         return cls(subprotocol=(subprotocol or "")[:100], **columns)
 
 
@@ -51,13 +53,22 @@ def _cut(text: str) -> str:
     return text if len(text) <= MAX_RECORDED else text[: MAX_RECORDED - 1] + "…"
 
 
-def of_user(user: Any) -> SessionRow:
+def of_user(user: Any, handshake: Handshake | None = None) -> SessionRow:
     key = getattr(user, "pk", None)
     if key is None:
         return {"user_key": "", "username": ""}
+    if is_of_another_database(user):
+        key = f"{database_of(user)}:{key}"  # not the user of that key here
     if not isinstance(user, get_user_model()):
         key = f"{user.__class__.__name__}:{key}"  # a middleware's: not the user of that key
-    return {"user_key": str(key)[:64], "username": user.get_username()[:254]}
+    if handshake is not None and handshake.tenant is not None:
+        key = f"{handshake.tenant}/{key}"
+    return {"user_key": _bounded(str(key)), "username": user.get_username()[:254]}
+
+
+def _bounded(key: str) -> str:
+    """Return `key` as its column takes it: cut off, two users could have the same."""
+    return key if len(key) <= 64 else sha256(key.encode()).hexdigest()
 
 
 def of_ending(ending: Ending | None) -> SessionRow:

@@ -47,7 +47,7 @@ class InboundSession(Receiving, Writing):
         "_hogged", "_node", "_opened_at", "_own", "_queue", "_rates", "_receive", "_send",
         "_senders", "_sends_eagerly", "_silence", "_task", "_visitor", "_waiting",
         "_waiting_bytes", "bucket", "config", "ending", "handle", "handler", "id", "login",
-        "on_end", "over", "params", "record", "subprotocol", "user",
+        "on_end", "over", "params", "record", "subprotocol", "tenant", "user",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +70,7 @@ class InboundSession(Receiving, Writing):
         self.config = config
         self.params = handshake.params
         self.user = user
+        self.tenant = handshake.tenant if user.is_authenticated else None
         self.login: Login | None = None
         self.ending = None
         self.on_end: list[Callable[[], object]] = []

@@ -21,7 +21,7 @@ class Visitor:
     @classmethod
     def of(cls, handshake: Handshake, user: Any) -> Visitor:
         """Return who comes with `handshake`, and turned out to be `user`."""
-        return cls(rows.of_user(user)["user_key"], handshake.address_group)
+        return cls(rows.of_user(user, handshake)["user_key"], handshake.address_group)
 
     def within(self, scope: str) -> str:
         """Return what all sessions have in common that `scope` counts together, if anything."""
