@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.inbound.conftest import WriteHandler, serve
 from tests.inbound.driver import Connection
+from tests.infrastructure.waiting import aeventually
 from websockets_app import websockets
 from websockets_app.dispatch.loader import problem_of
 from websockets_app.inbound.serving import Serving
-from websockets_app.models import Endpoint, Event
+from websockets_app.models import Endpoint, Event, LoadError
+from websockets_app.node.handler_retries import HandlerRetries
+from websockets_app.recording.repeats import FIRST
 from websockets_app.websocket_handlers import FAILED, UNKNOWN_MODULE, WRONG_FORMAT, parse
 
 __all__ = ["serve"]
 
 Serve = Callable[..., Any]
 
-SERVICE = {"/service/<str:type>": {"handler": "websockets_app.websocket_handlers"}}
 CHAT = "/chat/chat_service.js"
+
+
+def service(*offered: str) -> dict[str, Any]:
+    """Return an endpoint that offers the chat, and the modules `offered`."""
+    services = ["handlers.chat.chat_service", *offered]
+    fields = {"handler": "websockets_app.websocket_handlers", "services": services}
+    return {"/service/<str:type>": fields}
 
 
 def frame(module: str, **params: Any) -> str:
@@ -47,7 +60,7 @@ async def errors(serving: Serving) -> list[str]:
 
 @pytest.fixture
 async def serving(serve: Serve) -> Any:
-    return await serve(**SERVICE)
+    return await serve(**service())
 
 
 # The seed's chat
@@ -173,9 +186,9 @@ def handle(params):
 
 
 async def test_the_params_of_a_frame_keep_their_types_and_replace_nothing_else(
-    serving: Serving, write_handler: WriteHandler
+    serve: Serve, write_handler: WriteHandler
 ) -> None:
-    write_handler("looks", LOOKS)
+    serving = await serve(**service(write_handler("looks", LOOKS)))
     connection = await opened()
     params = {
         "text": "ü", "int": 1, "float": 1.5, "yes": True, "none": None, "list": [1, ["a"]],
@@ -206,9 +219,9 @@ async def handle(params, session, user):
 
 
 async def test_an_async_handle_works_in_the_sessions_task_and_sees_its_own_params(
-    serving: Serving, write_handler: WriteHandler
+    serve: Serve, write_handler: WriteHandler
 ) -> None:
-    write_handler("asynchronous", ASYNCHRONOUS)
+    await serve(**service(write_handler("asynchronous", ASYNCHRONOUS)))
     one, two = await opened(), await opened()
     for number, connection in enumerate((one, two)):
         connection.send(frame("/asynchronous.js", n=number))
@@ -221,9 +234,9 @@ async def test_an_async_handle_works_in_the_sessions_task_and_sees_its_own_param
 
 
 async def test_a_handle_behind_a_plain_decorator_is_awaited_too(
-    serving: Serving, write_handler: WriteHandler
+    serve: Serve, write_handler: WriteHandler
 ) -> None:
-    write_handler(
+    name = write_handler(
         "decorated",
         "from websockets_app import websockets\n"
         "async def answer(params):\n"
@@ -231,6 +244,7 @@ async def test_a_handle_behind_a_plain_decorator_is_awaited_too(
         "def handle(params):\n"
         "    return answer(params)\n",
     )
+    await serve(**service(name))
     connection = await opened()
     assert await answer(connection, frame("decorated", n="seven")) == "seven"
     connection.leave()
@@ -239,9 +253,10 @@ async def test_a_handle_behind_a_plain_decorator_is_awaited_too(
 
 @pytest.mark.parametrize("form", ["def", "async def"])
 async def test_an_exception_of_handle_is_answered_and_recorded_and_the_session_goes_on(
-    serving: Serving, write_handler: WriteHandler, form: str
+    serve: Serve, write_handler: WriteHandler, form: str
 ) -> None:
-    write_handler("fails", f"{form} handle(params):\n    raise ValueError(params['why'])")
+    source = f"{form} handle(params):\n    raise ValueError(params['why'])"
+    serving = await serve(**service(write_handler("fails", source)))
     connection = await opened()
     assert await answer(connection, frame("/fails.js", why="so it is")) == FAILED
     assert await answer(connection, frame(CHAT, type="list")) == "[]"
@@ -253,9 +268,10 @@ async def test_an_exception_of_handle_is_answered_and_recorded_and_the_session_g
 
 
 async def test_a_result_that_cannot_be_sent_is_answered_as_an_error(
-    serving: Serving, write_handler: WriteHandler
+    serve: Serve, write_handler: WriteHandler
 ) -> None:
-    write_handler("unsendable", "def handle(params):\n    return object()")
+    name = write_handler("unsendable", "def handle(params):\n    return object()")
+    await serve(**service(name))
     connection = await opened()
     assert await answer(connection, frame("/unsendable.js")) == FAILED
     assert await answer(connection, frame(CHAT, type="list")) == "[]"
@@ -266,36 +282,152 @@ async def test_a_result_that_cannot_be_sent_is_answered_as_an_error(
 # What can be called
 
 
-REFUSED = {
-    "/os.js": "HandlerNotFound",
-    "subprocess": "HandlerNotFound",
-    "../wsproject/settings.js": "HandlerNotAllowed",
-    "_private": "HandlerNotAllowed",
-    "": "HandlerNotAllowed",
-    "/echo.js": "HandlerInvalid",
-    "chat": "HandlerInvalid",
-    "websockets_app.websocket_handlers": "HandlerInvalid",
-    "helper": "HandlerInvalid",
-    "greedy": "HandlerInvalid",
-    "broken": "HandlerImportFailed",
-}
+UNKNOWN = [
+    "/os.js", "subprocess", "../wsproject/settings.js", "_private", "", "/echo.js", "chat",
+    "websockets_app.websocket_handlers", "chat..chat_service", "//chat/chat_service.js",
+    "chat/chat_service.lua", "handlers", "payments", "payments\nERROR forged",
+]  # fmt: skip
 
 
-async def test_only_a_module_of_the_allow_list_that_is_a_service_is_called(
-    serving: Serving, write_handler: WriteHandler
+async def test_a_service_of_another_endpoint_is_not_called(
+    serve: Serve, write_handler: WriteHandler
 ) -> None:
-    write_handler("helper", "def handle(session):\n    return 'called'")
-    write_handler("greedy", "def handle(params, password):\n    return 'called'")
-    write_handler("broken", "1 / 0")
+    payments = write_handler("payments", "def handle(params):\n    return 'paid'")
+    restricted = {"handler": "websockets_app.websocket_handlers", "services": [payments]}
+    serving = await serve(**service(), staff={**restricted, "access": "staff"})
     connection = await opened()
-    for module, problem in REFUSED.items():
-        expected = FAILED if problem == "HandlerImportFailed" else UNKNOWN_MODULE
-        assert await answer(connection, frame(module)) == expected
+    for module in ("payments", "/payments.js", payments):
+        assert await answer(connection, frame(module)) == UNKNOWN_MODULE
+    connection.leave()
+    await connection.ended()
+    assert not [detail for detail in await errors(serving) if "Traceback" in detail]
+
+
+async def test_an_endpoint_without_services_calls_none(serve: Serve) -> None:
+    await serve(service={"handler": "websockets_app.websocket_handlers"})
+    connection = await opened("service")
+    assert await answer(connection, frame(CHAT, type="list")) == UNKNOWN_MODULE
+    connection.leave()
+    await connection.ended()
+
+
+async def test_a_request_imports_and_looks_for_nothing(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("job", "payments"):
+        write_handler(name, "def handle(params):\n    return 'called'")
+    serving = await serve(**service())
+    asked: list[str] = []
+    monkeypatch.setattr(importlib.util, "find_spec", asked.append)
+    monkeypatch.setattr(importlib, "import_module", asked.append)
+    connection = await opened()
+    for module in [*UNKNOWN, "job", "written_handlers.job"]:
+        assert await answer(connection, frame(module)) == UNKNOWN_MODULE
     assert await answer(connection, frame(CHAT, type="list")) == "[]"
     connection.leave()
     await connection.ended()
-    told = [detail.split(": ")[1] for detail in await errors(serving)]
-    assert dict(zip(REFUSED, told, strict=True)) == REFUSED
+    assert asked == []
+    assert "written_handlers.job" not in sys.modules
+    assert serving.node.peers.busy == {}
+
+
+async def test_a_service_that_cannot_be_imported_is_not_imported_again_for_each_request(
+    serve: Serve, write_handler: WriteHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(self: HandlerRetries[Any]) -> None: ...
+
+    monkeypatch.setattr(HandlerRetries, "step", never)
+    source = (
+        "import pathlib\n"
+        "with pathlib.Path(__file__).with_suffix('.log').open('a') as log:\n"
+        "    log.write('imported\\n')\n"
+        "raise OSError('the broker is away')\n"
+    )
+    name = write_handler("broken", source)
+    await serve(**service(name))
+    assert imports_of_broken() == 1
+    connection = await opened()
+    for _ in range(20):
+        assert await answer(connection, frame("broken")) == UNKNOWN_MODULE
+    assert await answer(connection, frame(CHAT, type="list")) == "[]"
+    connection.leave()
+    await connection.ended()
+    assert imports_of_broken() == 1
+
+
+def imports_of_broken() -> int:
+    log = Path(sys.modules["written_handlers"].__path__[0], "broken.log")
+    return len(log.read_text().splitlines())
+
+
+async def test_a_corrected_service_is_offered_without_a_change_of_the_row(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    name = write_handler("broken", "raise OSError('the broker is away')")
+    serving = await serve(**service(name))
+    connection = await opened()
+    assert await answer(connection, frame(CHAT, type="list")) == "[]"
+    assert await answer(connection, frame("broken")) == UNKNOWN_MODULE
+    report = await aeventually(LoadError.objects.afirst)
+    assert f"{name!r} can't be imported: OSError: the broker is away" == report.problem
+    write_handler("broken", "def handle(params):\n    return 'mended'\n# longer than before\n")
+    await aeventually(lambda: is_answered(connection, frame("broken"), "mended"))
+    connection.leave()
+    await connection.ended()
+    assert [detail for detail in await errors(serving) if "broker" in detail] == []
+
+
+async def is_answered(connection: Connection, message: str, expected: str) -> bool:
+    return bool(await answer(connection, message) == expected)
+
+
+async def test_requests_for_unknown_modules_are_counted_and_recorded_without_tracebacks(
+    serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await opened()
+    for number in range(50):
+        assert await answer(connection, frame(f"nope{number}\nforged")) == UNKNOWN_MODULE
+    connection.leave()
+    await connection.ended()
+    serving.node.recorder.tell_repeats()
+    assert await serving.node.recorder.flush()
+    events = [event async for event in Event.objects.filter(kind="error").order_by("pk")]
+    unknown = "on_message: the endpoint doesn't offer the service nope"
+    assert [event.detail for event in events[:FIRST]] == [
+        f"{unknown}{number}\\nforged" for number in range(FIRST)
+    ]
+    (repeated,) = events[FIRST:]
+    assert (repeated.repeats, repeated.detail) == (50 - FIRST, f"{unknown}{FIRST}\\nforged")
+    assert len([record for record in caplog.records if "nope" in record.getMessage()]) == FIRST + 1
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [CHAT, "chat/chat_service.js", "chat/chat-service.py", "chat.chat_service",
+     "handlers.chat.chat_service", "/handlers/chat/chat-service", " chat.chat_service "],
+)  # fmt: skip
+async def test_each_spelling_of_a_module_calls_it(serving: Serving, spelling: str) -> None:
+    connection = await opened()
+    assert await answer(connection, frame(spelling, type="list")) == "[]"
+    connection.leave()
+    await connection.ended()
+
+
+async def test_a_service_that_is_offered_or_withdrawn_is_so_for_open_sessions(
+    serve: Serve, write_handler: WriteHandler
+) -> None:
+    name = write_handler("late", "def handle(params):\n    return 'here'")
+    serving = await serve(**service())
+    connection = await opened()
+    assert await answer(connection, frame("late")) == UNKNOWN_MODULE
+    row = await Endpoint.objects.aget()
+    for services, expected in (([name], "here"), ([], UNKNOWN_MODULE)):
+        row.services = services
+        await row.asave()
+        serving.node.hurry("descriptors")
+        await aeventually(partial(is_answered, connection, frame("late"), expected))
+    connection.leave()
+    await connection.ended()
 
 
 def test_a_row_that_names_a_service_as_its_handler_is_told_what_to_name() -> None:
@@ -322,7 +454,8 @@ async def test_another_type_is_refused_at_the_handshake(serving: Serving) -> Non
 
 
 async def test_an_endpoint_without_a_type_serves_python(serve: Serve) -> None:
-    await serve(service={"handler": "websockets_app.websocket_handlers"})
+    (fields,) = service().values()
+    await serve(service=fields)
     connection = await opened("service")
     assert await answer(connection, frame(CHAT, type="list")) == "[]"
     connection.leave()
@@ -330,7 +463,7 @@ async def test_an_endpoint_without_a_type_serves_python(serve: Serve) -> None:
 
 
 async def test_an_engine_of_the_sites_own_is_asked_for_its_service(
-    serving: Serving, settings: Any, write_handler: WriteHandler
+    serve: Serve, settings: Any, write_handler: WriteHandler
 ) -> None:
     write_handler(
         "shouting",
@@ -348,8 +481,10 @@ async def test_an_engine_of_the_sites_own_is_asked_for_its_service(
             "Shout": "written_handlers.shouting.Engine",
         },
     }
+    await serve(**service("Shout:HEY"))
     connection = await opened("/service/shout")
-    assert await answer(connection, frame("hey")) == "HEY!"
+    assert await answer(connection, frame("HEY")) == "HEY!"
+    assert await answer(connection, frame(CHAT, type="list")) == UNKNOWN_MODULE
     connection.leave()
     await connection.ended()
 

@@ -9,6 +9,7 @@
     │   ├── HandlerNotFound         allowed, but no such module
     │   ├── HandlerImportFailed     the module raised while it was imported
     │   ├── HandlerInvalid          imported, but its callbacks can't be called
+    │   │   └── NotAService         imported, but it defines no handle(params)
     │   └── UnknownEngine           the row names an engine that isn't configured
     ├── InvalidResult               a callback returned what can't be sent
     ├── MayOpenFailed               a handler's may_open raised
@@ -71,6 +72,10 @@ class HandlerImportFailed(HandlerProblem):
 
 class HandlerInvalid(HandlerProblem):
     """The handler module's callbacks can't be called."""
+
+
+class NotAService(HandlerInvalid):
+    """The module defines no handle(params)."""
 
 
 class UnknownEngine(HandlerProblem):

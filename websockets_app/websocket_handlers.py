@@ -1,6 +1,7 @@
 """Handlers that the app ships: the seed's 2.x service, for an endpoint `/service/<str:type>`.
 
-Each message names a module of the allow-list and what to hand to its `handle(params)`::
+Each message names one of the services that the endpoint's row offers, and what to hand to its
+`handle(params)`::
 
     {"module": "/chat/chat_service.js", "params": {"type": "welcome", "from": "Tom"}}
 """
@@ -8,23 +9,26 @@ Each message names a module of the allow-list and what to hand to its `handle(pa
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from .conf import app_settings
 from .core.call import Call, current_call
-from .dispatch.loader import load_handle, resolve
-from .exceptions import HandlerInvalid, HandlerNotAllowed, HandlerNotFound
+from .core.reference import normalize
+from .core.states import EventKind
+from .core.text import tame
+from .dispatch.dispatcher import Target
+from .dispatch.services import PYTHON
 from .websockets import WebsocketSession
+
+logger = logging.getLogger(__name__)
 
 LONGEST_MODULE: Final = 255
 WRONG_FORMAT: Final = "Wrong format of the request"
 UNKNOWN_MODULE: Final = "Unknown module in the request"
 FAILED: Final = "Error while handling the request"
-_UNKNOWN: Final = tuple(
-    f"{problem.__name__}: " for problem in (HandlerNotFound, HandlerNotAllowed, HandlerInvalid)
-)
 _SEEDS_TYPE: Final = "js"
 _UNKNOWN_TYPE: Final = 4404
 
@@ -42,28 +46,30 @@ def may_open(params: Mapping[str, Any]) -> bool | int:
 
 
 def on_message(message: str | bytes, params: Mapping[str, Any]) -> Any:
-    """Call the `handle` of the module that the message names; what it returns is sent.
+    """Call the service that the message names; what it returns is sent.
 
-    Not async, so that a module that is imported for the first time, or a plain `handle`, keeps
-    nobody else waiting. What is no request is answered so, as by the seed.
+    Not async, so that a plain `handle` keeps nobody else waiting. What is no request is answered
+    so, as by the seed.
     """
     try:
         request = parse(message)
     except (ValueError, RecursionError):
         return WRONG_FORMAT
-    engine = _engine(params) or _SEEDS_TYPE
-    handle = load_handle(engine, resolve(engine, request.module))
     call = current_call.get()
     assert call is not None
+    peer = cast(Target, call.peer)
+    handle = peer.handler.services.get((_engine(params) or "", normalize(request.module)))
+    if handle is None:
+        return _answer_unknown(peer, request.module)
     call = call.with_params(request.params)
     current_call.set(call)  # in this thread's context; the dispatcher clears the task's own
     result = handle.invoke(call)
     return _within(call, result) if isinstance(result, Awaitable) else result
 
 
-async def on_error(error: str, session: WebsocketSession) -> None:
+async def on_error(session: WebsocketSession) -> None:
     """Answer a request that failed. The operator reads why in the log and the events."""
-    await session.asend_text(UNKNOWN_MODULE if error.startswith(_UNKNOWN) else FAILED)
+    await session.asend_text(FAILED)
 
 
 def parse(message: str | bytes) -> Request:
@@ -79,6 +85,18 @@ def parse(message: str | bytes) -> Request:
     return Request(module, MappingProxyType(params or {}))
 
 
+async def _answer_unknown(peer: Target, module: str) -> str:
+    """Record a request for a module that isn't offered: here, in the session's task."""
+    record = peer.record
+    detail = f"on_message: the endpoint doesn't offer the service {tame(module)}"
+    if record.is_repeat(EventKind.ERROR, "unknown service", lambda: detail, level=logging.WARNING):
+        record.count_error()
+    else:
+        logger.warning("%s", detail, extra=peer.log_extra())
+        record.error(detail)
+    return UNKNOWN_MODULE
+
+
 async def _within(call: Call, awaitable: Awaitable[Any]) -> Any:
     """Await it where it sees its own call: here, in the session's task."""
     current_call.set(call)
@@ -90,7 +108,7 @@ def _engine(params: Mapping[str, Any]) -> str | None:
     wanted = str(params.get("type", _SEEDS_TYPE)).lower()
     engines = {name.lower(): name for name in app_settings.ENGINES}
     if wanted == _SEEDS_TYPE:
-        engines.setdefault(_SEEDS_TYPE, engines.get("python", ""))
+        engines.setdefault(_SEEDS_TYPE, engines.get(PYTHON, ""))
     return engines.get(wanted) or None
 
 

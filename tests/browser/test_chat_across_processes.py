@@ -30,7 +30,7 @@ def test_tom_and_jerry_chat_from_two_browsers_at_two_processes(
     site = make_site(database_url=postgres_database, redis_url=valkey_url)
     site.shell(
         "Endpoint.objects.create(endpoint='/service/<str:type>', access='public',"
-        " handler='websockets_app.websocket_handlers')"
+        " handler='websockets_app.websocket_handlers', services=['handlers.chat.*'])"
     )
     servers = site.start_daphne(), site.start_daphne()
     with open_page(browser) as tom, open_page(browser) as jerry:

@@ -382,6 +382,7 @@ def test_what_stands_in_the_file_already_is_no_obstacle(folder: Folder) -> None:
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 ORIGINS = st.sampled_from(["*", "null", "https://example.com", "https://*.example.com:8443"])
+SERVICES = st.sampled_from(["described.echo", "described.other", "described.*"])
 TOKENS = st.text("!#$%&'*+-.^_`|~09AZaz", min_size=1, max_size=20)
 HEADER_VALUES = TEXT.filter(lambda text: text.isprintable() and max(text, default="") < "\u0100")
 SECONDS = st.floats(0.1, 1e8)
@@ -393,6 +394,7 @@ FIELDS = st.fixed_dictionaries(
         "access": st.sampled_from([*map(str, Access)]),
         "permission": st.sampled_from(["", "auth.view_user"]),
         "origins": st.lists(ORIGINS, max_size=3),
+        "services": st.lists(SERVICES, max_size=3, unique=True),
         "subprotocols": st.lists(TOKENS, max_size=3, unique=True),
         "inbox_bytes": st.integers(1, 2**31 - 1),
         "on_change": st.sampled_from([*map(str, OnChange)]),

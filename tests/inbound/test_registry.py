@@ -18,8 +18,8 @@ PREFIX = "/websockets/v4/service/"
 
 def config(key: int, endpoint: str, **fields: Any) -> EndpointConfig:
     defaults: dict[str, Any] = {
-        "engine": "python", "reference": "", "handler": None, "flaw": "", "problem": "",
-            "access": "public", "permission": "",
+        "engine": "python", "reference": "", "handler": None, "services": (),
+        "flaw": "", "problem": "", "access": "public", "permission": "",
         "groups": frozenset(), "subprotocols": (), "origins": (), "allow_missing_origin": False,
         "max_message_size": 1, "inbox_messages": 1, "inbox_bytes": 1, "on_change": "keep",
         "on_handler_error": "continue", "record_messages": "counters",

@@ -40,10 +40,11 @@ async def test_tom_and_jerry_at_two_processes_talk_and_are_listed(
     make_site: Callable[..., Site], valkey_url: str
 ) -> None:
     site = make_site(redis_url=valkey_url)
-    site.write_handler("crowd", CROWD)
+    crowd = site.write_handler("crowd", CROWD)
     site.shell(
         "Endpoint.objects.create(endpoint='/service/<str:type>', access='public',"
-        " handler='websockets_app.websocket_handlers')"
+        " handler='websockets_app.websocket_handlers',"
+        f" services=['handlers.chat.chat_service', '{crowd}'])"
     )
     first, second = site.start_daphne(), site.start_daphne()
     async with (

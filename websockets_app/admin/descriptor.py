@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from django.contrib import messages
@@ -98,9 +98,14 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
         # What this process finds says nothing about nodes in others: their reports do.
         if Node.objects.live().exists() and not nodes():
             return
+        for warning in self.load_warnings(obj):
+            self.message_user(request, warning, messages.WARNING)
+
+    def load_warnings(self, obj: DescriptorT) -> Iterator[str]:
+        """Yield what this process can't load of a row that was saved, in words."""
         if problem := problem_of(obj.engine, obj.handler):
             text = gettext("Saved, but in this process its handler can't be loaded: %(problem)s")
-            self.message_user(request, text % {"problem": problem}, messages.WARNING)
+            yield text % {"problem": problem}
 
     def turn(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import NodeKind
-from ..inbound.config import problem_of
+from ..inbound.config import problem_of, services_problem_of
 from ..models import Endpoint, EndpointGroup, Event, Session
 from ..models.endpoint import EndpointQuerySet
 from ..models.shadowing import Shadow, shadows_of
@@ -77,6 +77,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
             _("Behaviour"),
             {"fields": ("on_change", "on_handler_error", "subprotocols", "record_messages")},
         ),
+        (_("Services of 2.x"), {"fields": ("services",), "classes": ("collapse",)}),
         (
             _("Limits"),
             {
@@ -105,6 +106,12 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
             return fieldsets
         history = (_("History"), {"fields": ("created_at", "updated_at"), "classes": ["collapse"]})
         return (fieldsets[0], (_("Now"), {"fields": self.about_now}), *fieldsets[1:], history)
+
+    def load_warnings(self, obj: Endpoint) -> Iterator[str]:
+        yield from super().load_warnings(obj)
+        if problem := services_problem_of(obj):
+            text = gettext("Saved, but in this process it can't offer all services: %(problem)s")
+            yield text % {"problem": problem}
 
     def events_of(self, obj: Endpoint) -> Iterable[Event]:
         return Event.objects.filter(endpoint=obj.pk)[:EVENTS_SHOWN]

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
+from django.core.exceptions import ValidationError
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from ..conf import app_settings
 from ..dispatch.engines import get_engine
 from ..dispatch.loader import resolve_typed
+from ..dispatch.services import resolve_services
 from ..exceptions import ConfigurationError, HandlerProblem, UnknownEngine
+from ..models.validators import validate_services
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
@@ -62,6 +65,8 @@ class DescriptorForm(ModelForm):
         self._fill_empty_json(cleaned)
         if "handler" in cleaned and "engine" in cleaned:
             self._resolve_handler(cleaned)
+        if cleaned.get("services"):
+            self._resolve_services(cleaned)
         return cleaned
 
     def _resolve_handler(self, cleaned: dict[str, Any]) -> None:
@@ -71,6 +76,14 @@ class DescriptorForm(ModelForm):
             self.add_error("engine", str(problem))
         except HandlerProblem as problem:
             self.add_error("handler", str(problem))
+
+    def _resolve_services(self, cleaned: dict[str, Any]) -> None:
+        try:
+            cleaned["services"] = resolve_services(validate_services(cleaned["services"]))
+        except (HandlerProblem, ConfigurationError) as problem:
+            self.add_error("services", str(problem))
+        except ValidationError as error:
+            self.add_error("services", error)
 
     def _fill_empty_json(self, cleaned: dict[str, Any]) -> None:
         """Take an emptied field for an empty list or object, which it was before."""

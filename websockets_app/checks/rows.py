@@ -14,7 +14,8 @@ from django.db import OperationalError, ProgrammingError, router
 
 from ..conf import app_settings
 from ..core.states import Desired, RateScope
-from ..inbound.config import problem_of as problem_of_endpoint
+from ..dispatch.engines import SERVICE_HANDLER
+from ..inbound.config import handler_problem_of, services_problem_of
 from ..models import Client, Endpoint
 from ..models.shadowing import never_reached
 from ..outbound.address import AllowedHosts
@@ -38,7 +39,7 @@ def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[ch
 
 def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]:
     for endpoint in endpoints:
-        if problem := problem_of_endpoint(endpoint):
+        if problem := handler_problem_of(endpoint):
             yield checks.Warning(
                 f"The endpoint {endpoint} refuses every connection: {problem}",
                 hint="Mend the row or its handler, or disable the endpoint.",
@@ -52,6 +53,8 @@ def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]
                 obj=endpoint,
                 id="websockets_app.W046",
             )
+        else:
+            yield from _check_services(endpoint)
     yield from _check_rates(endpoints)
     for newer, older in never_reached(endpoints):
         yield checks.Warning(
@@ -59,6 +62,25 @@ def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]
             hint="Change one of the paths, or delete one of the rows.",
             obj=newer,
             id="websockets_app.W041",
+        )
+
+
+def _check_services(endpoint: Endpoint) -> Iterator[checks.CheckMessage]:
+    if problem := services_problem_of(endpoint):
+        yield checks.Warning(
+            f"The endpoint {endpoint} doesn't offer all of its services: {problem}",
+            hint="Correct the modules, or the row's services.",
+            obj=endpoint,
+            id="websockets_app.W047",
+        )
+    elif endpoint.handler == SERVICE_HANDLER and not endpoint.services:
+        yield checks.Warning(
+            f"The endpoint {endpoint} offers no services: it answers every request with “Unknown "
+            "module in the request”.",
+            hint="List the modules that its peers may call in the row's services, for example "
+            '["chat.chat_service"].',
+            obj=endpoint,
+            id="websockets_app.W048",
         )
 
 

@@ -15,7 +15,12 @@ from ..exceptions import HandlerNotAllowed
 APP_MODULE: Final = "websocket_handlers"
 _SUFFIXES: Final = ("py", "js")
 _SUFFIX: Final = re.compile(r"\.(py|js)$")
-_SEPARATOR: Final = re.compile(r"[./]")
+
+
+def normalize(reference: str) -> str:
+    """Return `reference` as a dotted name, whichever way it is written; nothing is checked."""
+    written = _SUFFIX.sub("", reference.strip().removeprefix("/"))
+    return written.replace("/", ".").replace("-", "_")
 
 
 def split(reference: str) -> tuple[str, ...]:
@@ -23,8 +28,7 @@ def split(reference: str) -> tuple[str, ...]:
 
     Raises `HandlerNotAllowed` if they aren't public, once `-` stands for `_`.
     """
-    written = _SUFFIX.sub("", reference.strip().removeprefix("/"))
-    parts = tuple(part.replace("-", "_") for part in _SEPARATOR.split(written))
+    parts = tuple(normalize(reference).split("."))
     if flaw := why_not_public(parts):
         raise HandlerNotAllowed(
             f"{reference!r} is no handler reference: {flaw}. "

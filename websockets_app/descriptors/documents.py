@@ -14,6 +14,7 @@ from django.db import models
 
 from ..core.text import can_be_stored, tame
 from ..dispatch.loader import resolve_typed
+from ..dispatch.services import resolve_services
 from ..exceptions import (
     ConfigurationError,
     HandlerProblem,
@@ -58,6 +59,8 @@ def read(kind: Kind, place: Place) -> Document:
         values[name] = sorted(set(values[name]))
     values["handler"] = _resolve(values["engine"], values["handler"])
     values |= _validated(kind, place, values)
+    if "services" in kind.fields:
+        values["services"] = _resolve_services(values["services"])
     if kind.switch not in given:
         del values[kind.switch]
     return Document(kind=kind, place=place, given=given, values=values)
@@ -87,6 +90,13 @@ def _resolve(engine: str, handler: str) -> str:
         raise InvalidDescriptorFile(f"engine: {problem}") from None
     except HandlerProblem as problem:
         raise InvalidDescriptorFile(f"handler: {problem}") from None
+
+
+def _resolve_services(references: list[str]) -> list[str]:
+    try:
+        return resolve_services(references)
+    except (HandlerProblem, ConfigurationError) as problem:
+        raise InvalidDescriptorFile(f"services: {problem}") from None
 
 
 def _validated(kind: Kind, place: Place, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,9 @@ FUNCTIONS: Final = ("on_open", "on_message", "on_error", "on_close", "may_open")
 HANDLE: Final = "handle"
 """What a module defines to be called by name, as a 2.x service."""
 
+SERVICE_HANDLER: Final = "websockets_app.websocket_handlers"
+"""The handler of endpoints whose peers call services."""
+
 
 class Engine(Protocol):
     """Finds and loads the handlers written for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from operator import attrgetter
@@ -13,8 +13,14 @@ from typing import Any, Final
 from asgiref.sync import iscoroutinefunction
 
 from ..core.call import ARGUMENTS, Call
-from ..exceptions import ConfigurationError, HandlerInvalid, HandlerNotFound, HandlerProblem
-from .engines import FUNCTIONS, HANDLE, get_engine
+from ..exceptions import (
+    ConfigurationError,
+    HandlerInvalid,
+    HandlerNotFound,
+    HandlerProblem,
+    NotAService,
+)
+from .engines import FUNCTIONS, HANDLE, SERVICE_HANDLER, get_engine
 from .reimport import importing_anew
 
 _ARGUMENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -48,6 +54,8 @@ class Handler:
     on_error: Callback | None = None
     on_close: Callback | None = None
     may_open: Callback | None = None
+    services: Mapping[tuple[str, str], Callback] = field(default_factory=dict)
+    """What the peers of an endpoint may call by name (`services.load_services`)."""
 
 
 def resolve(engine: str, reference: str) -> str:
@@ -86,7 +94,7 @@ def load(engine: str, name: str) -> Handler:
 
 def handler_of(name: str, functions: Mapping[str, Callable[..., Any]]) -> Handler:
     """Return the handler `name` whose callbacks are among `functions`; raise `HandlerInvalid`."""
-    callbacks = {
+    callbacks: dict[str, Any] = {
         function: _callback(name, function, functions[function])
         for function in FUNCTIONS
         if function in functions
@@ -94,9 +102,7 @@ def handler_of(name: str, functions: Mapping[str, Callable[..., Any]]) -> Handle
     if not callbacks.keys() - {"may_open"}:
         told = f"{name!r} has no callback: define on_open, on_message, on_error or on_close."
         if HANDLE in functions:
-            told += (
-                " As a service it is called through the handler websockets_app.websocket_handlers."
-            )
+            told += f" As a service it is called through the handler {SERVICE_HANDLER}."
         raise HandlerInvalid(told)
     return Handler(reference=name, **callbacks)
 
@@ -111,10 +117,10 @@ def load_handle(engine: str, name: str) -> Callback:
     with importing_anew(name):
         function = get_engine(engine).load(name).get(HANDLE)
         if function is None:
-            raise HandlerInvalid(f"{name!r} is no service: it defines no handle(params).")
+            raise NotAService(f"{name!r} is no service: it defines no handle(params).")
         handle = _callback(name, HANDLE, function)
         if "params" not in inspect.signature(function).parameters:
-            raise HandlerInvalid(f"{name!r} is no service: its handle doesn't ask for params.")
+            raise NotAService(f"{name!r} is no service: its handle doesn't ask for params.")
         return handle
 
 

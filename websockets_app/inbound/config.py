@@ -9,6 +9,7 @@ from functools import cached_property
 from ..core.states import Access
 from ..dispatch import loader
 from ..dispatch.loader import Handler
+from ..dispatch.services import load_services
 from ..exceptions import InvalidEndpoint
 from ..models import Endpoint
 from ..models.patterns import EndpointPattern, compile_route
@@ -26,10 +27,12 @@ class EndpointConfig:
     engine: str
     reference: str
     handler: Handler | None
+    services: tuple[str, ...]
+    """References of the services that its peers may call."""
     flaw: str = field(compare=False)
     """Why the row can't serve unless it is changed; part of `problem`."""
     problem: str = field(compare=False)
-    """Why there is no handler, in words for the operator; empty where there is one."""
+    """Why the handler or a service is missing, in words for the operator, or an empty string."""
     access: str
     permission: str
     groups: frozenset[int]
@@ -83,13 +86,14 @@ class EndpointConfig:
 
 
 def prepare(row: Endpoint) -> EndpointConfig:
-    """Return `row` with its handler loaded: blocking, for a database thread."""
+    """Return `row` with its handler and services loaded: blocking, for a database thread."""
     config = EndpointConfig(
         id=row.pk,
         endpoint=row.endpoint,
         engine=row.engine,
         reference=row.handler,
         handler=None,
+        services=_strings(row.services),
         flaw=_flaw(row),
         problem="",
         access=row.access,
@@ -124,21 +128,37 @@ def prepare(row: Endpoint) -> EndpointConfig:
 
 
 def with_handler(config: EndpointConfig) -> EndpointConfig:
-    """Return `config` with its handler loaded, or with the problem why not. Blocking."""
+    """Return `config` with its handler and services loaded, or with the problem why not. Blocking.
+
+    A service that can't be loaded doesn't stop the endpoint: it serves with the others.
+    """
     if config.flaw:
         return replace(config, problem=config.flaw)
     handler, problem = loader.load_or_problem(config.engine, config.reference)
+    if handler is not None and config.services:
+        services, problem = load_services(config.services)
+        handler = replace(handler, services=services)
     return replace(config, handler=handler, problem=problem)
 
 
 def problem_of(row: Endpoint) -> str:
-    """Return why `row` can't serve, in words for the operator, or an empty string. Blocking."""
+    """Return why `row` can't serve or lacks services, in words, or an empty string. Blocking."""
+    return handler_problem_of(row) or services_problem_of(row)
+
+
+def handler_problem_of(row: Endpoint) -> str:
+    """Return why `row` refuses every connection, in words, or an empty string. Blocking."""
     return _flaw(row) or loader.problem_of(row.engine, row.handler)
+
+
+def services_problem_of(row: Endpoint) -> str:
+    """Return which services `row` can't offer and why, or an empty string. Blocking."""
+    return load_services(_strings(row.services))[1]
 
 
 def _flaw(row: Endpoint) -> str:
     """Return what is wrong with values that didn't come through a form, or an empty string."""
-    for name in ("subprotocols", "origins"):
+    for name in ("subprotocols", "origins", "services"):
         if not isinstance(getattr(row, name), list):
             return f"Its {name} are no JSON list."
     try:

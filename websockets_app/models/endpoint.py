@@ -89,6 +89,7 @@ class Endpoint(Descriptor):
         "origins": validators.validate_origins,
         "permission": validators.validate_permission,
         "send_timeout": validators.validate_seconds,
+        "services": validators.validate_services,
     }
 
     endpoint = ExactCharField(
@@ -102,6 +103,16 @@ class Endpoint(Descriptor):
         ),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
+    services = models.JSONField(
+        _("services"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "A JSON list of the modules that peers may call through the handler "
+            "websockets_app.websocket_handlers: chat.chat_service, or chat.* for every service "
+            "below a package. Empty: none. Other handlers don't use it."
+        ),
+    )
     access = models.CharField(
         _("access"), max_length=15, choices=choices.ACCESS, default=Access.AUTHENTICATED.value
     )

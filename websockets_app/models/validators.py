@@ -123,6 +123,10 @@ def validate_origins(origins: Any) -> list[str]:
     return list(origins)
 
 
+def validate_services(references: Any) -> list[str]:
+    return list(_strings(references))
+
+
 def validate_origin(origin: str) -> str:
     if origin:
         _check_origin(origin, wildcards=False)

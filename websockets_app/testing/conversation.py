@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType, TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
@@ -17,8 +18,9 @@ from ..core.states import Direction, NodeKind, OnHandlerError
 from ..dispatch import loader
 from ..dispatch.engines import FUNCTIONS
 from ..dispatch.frames import Frame, as_json
-from ..dispatch.loader import Handler
-from ..exceptions import MayOpenFailed
+from ..dispatch.loader import Callback, Handler
+from ..dispatch.services import load_services, resolve_services
+from ..exceptions import HandlerInvalid, MayOpenFailed
 from .arrivals import Arrivals, Closed
 from .peer import RehearsedPeer, Stage, TellingDispatcher
 
@@ -30,6 +32,8 @@ class ConversationOptions(TypedDict, total=False):
 
     engine: str
     """What loads a handler that is given by its reference; "python"."""
+    services: Sequence[str]
+    """The modules that the endpoint's row would offer, if the handler is that of 2.x services."""
     direction: Direction | Literal["in", "out"]
     """Whether the handler serves an endpoint, "in" (the default), or a client, "out"."""
     params: Mapping[str, Any]
@@ -58,7 +62,10 @@ class AsyncConversation:
         self.refused_with: int | None = None
         """The close code with which `may_open` refused."""
         self.timeout = options.get("timeout", 5.0)
-        self._handler = _loaded(handler, options.get("engine", "python"))
+        self._handler = replace(
+            _loaded(handler, options.get("engine", "python")),
+            services=_offered(options.get("services", ())),
+        )
         self._options = options
         self._direction = Direction(options.get("direction", Direction.IN))
         self._arrivals = Arrivals()
@@ -252,3 +259,10 @@ def _loaded(handler: str | ModuleType, engine: str) -> Handler:
     defined = {name: getattr(handler, name, None) for name in FUNCTIONS}
     functions = {name: function for name, function in defined.items() if callable(function)}
     return loader.handler_of(handler.__name__, functions)
+
+
+def _offered(services: Sequence[str]) -> Mapping[tuple[str, str], Callback]:
+    offered, problem = load_services(resolve_services(services))
+    if problem:
+        raise HandlerInvalid(problem)
+    return offered
