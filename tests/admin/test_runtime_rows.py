@@ -209,5 +209,5 @@ def test_a_node_s_page_tells_how_it_is_reached_and_what_got_lost(
 ) -> None:
     node = make_node(channel="websockets_app.node.x!y", mail_lost=4711, mail_dropped=815)
     page = admin_client.get(url(Node, "change", node.pk)).content.decode()
-    for shown in ("websockets_app.node.x!y", "Broadcasts lost", "4711", "Messages dropped", "815"):
+    for shown in ("websockets_app.node.x!y", "Messages lost", "4711", "Messages dropped", "815"):
         assert shown in page
