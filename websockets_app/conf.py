@@ -38,13 +38,6 @@ class WebsocketsSettings:
     RECORDING: str = "background"
     """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: nothing."""
 
-    USERS_WITHOUT_ROW: str = "refuse"
-    """`refuse` or `accept`: users that a middleware makes without a row, of a token say.
-
-    Nobody can notice when such a user is deactivated or deleted. It concerns endpoints that need
-    a user.
-    """
-
     TENANT_OF: str | None = None
     """The dotted path of a function that returns the tenant of an ASGI scope, a string or None."""
 

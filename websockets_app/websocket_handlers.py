@@ -48,8 +48,8 @@ def may_open(params: Mapping[str, Any]) -> bool | int:
 def on_message(message: str | bytes, params: Mapping[str, Any]) -> Any:
     """Call the service that the message names; what it returns is sent.
 
-    Not async, so that a plain `handle` keeps nobody else waiting. What is no request is answered
-    so, as by the seed.
+    It is a sync callback, so that a sync `handle` doesn't block the event loop. A message that is
+    not a request gets the answer that Dirigible gives.
     """
     try:
         request = parse(message)

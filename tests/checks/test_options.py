@@ -100,7 +100,6 @@ def test_a_value_of_another_type(settings: Settings, key: str, value: Any) -> No
     [
         ("RECORDING", "on"),
         ("REFUSE_WITH", "403"),
-        ("USERS_WITHOUT_ROW", "keep"),
         ("TENANT_OF", "nowhere.schema_of"),
         ("TENANT_CONTEXT", "os.path.sep"),
         ("TENANT_OF", "os.path.join"),  # without the other one

@@ -30,7 +30,7 @@ def visitor(path: str = "echo", address: str = "192.0.2.7") -> Connection:
 
 
 async def status(*arguments: Any, **options: Any) -> int:
-    """Connect, and leave again if let in."""
+    """Connect, and disconnect at once if the handshake is accepted."""
     connection = visitor(*arguments, **options)
     found = await connection.status()
     if found == 101:

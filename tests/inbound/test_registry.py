@@ -21,6 +21,7 @@ def config(key: int, endpoint: str, **fields: Any) -> EndpointConfig:
         "engine": "python", "reference": "", "handler": None, "services": (),
         "flaw": "", "problem": "", "access": "public", "permission": "",
         "groups": frozenset(), "subprotocols": (), "origins": (), "allow_missing_origin": False,
+        "accept_users_without_row": False,
         "max_message_size": 1, "inbox_messages": 1, "inbox_bytes": 1, "on_change": "keep",
         "on_handler_error": "continue", "record_messages": "counters",
         "messages_per_second": 0.0, "message_burst": 1, "rate_scope": "session",

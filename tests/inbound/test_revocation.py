@@ -550,8 +550,8 @@ class Bearer:
         return name in self._permissions
 
 
-async def test_a_user_without_a_row_is_refused_unless_a_setting_accepts_them(
-    serve: Serve, settings: Settings
+async def test_a_user_without_a_row_is_refused_unless_the_endpoint_accepts_them(
+    serve: Serve,
 ) -> None:
     serving = await serve(private=LOGGED_IN, public=ECHO)
     users = [Bearer(7, set()), User(pk=999, username="never saved"), User(username="no key")]
@@ -562,23 +562,23 @@ async def test_a_user_without_a_row_is_refused_unless_a_setting_accepts_them(
     assert (await public.connect())["type"] == "websocket.accept"
     await serving.node.recorder.flush()
     refused = [event.detail async for event in Event.objects.filter(kind="refused")]
-    assert all("WEBSOCKETS['USERS_WITHOUT_ROW']" in detail for detail in refused)
-    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "USERS_WITHOUT_ROW": "accept"}
+    assert all("accept_users_without_row" in detail for detail in refused)
+    await Endpoint.objects.filter(endpoint="private").aupdate(accept_users_without_row=True)
+    await serving.node.look()
     private = Connection("private", user=users[0], headers=[ORIGIN])
     assert (await private.connect())["type"] == "websocket.accept"
     await poll(serving)
     assert await is_open(private)
-    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "USERS_WITHOUT_ROW": "refuse"}
+    await Endpoint.objects.filter(endpoint="private").aupdate(accept_users_without_row=False)
+    await serving.node.look()
     await poll(serving)
     assert await closed_with(private) == (4401, "the user can't be checked")
     assert await is_open(public)
 
 
-async def test_a_user_without_a_row_is_asked_what_can_be_asked(
-    serve: Serve, settings: Settings
-) -> None:
-    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "USERS_WITHOUT_ROW": "accept"}
-    serving = await serve(private=LOGGED_IN, permitted={**LOGGED_IN, "permission": PERMISSION})
+async def test_a_user_without_a_row_is_asked_what_can_be_asked(serve: Serve) -> None:
+    accepting = {**LOGGED_IN, "accept_users_without_row": True}
+    serving = await serve(private=accepting, permitted={**accepting, "permission": PERMISSION})
     permissions = {PERMISSION}
     users = [Bearer(7, permissions), User(pk=999, username="never saved")]
     connections = [Connection("private", user=user, headers=[ORIGIN]) for user in users]

@@ -23,7 +23,7 @@ IN_A_TRANSACTION = {"atomic", "on_commit"}
 
 @pytest.fixture
 def replica(settings: Settings) -> None:
-    """A router that names a replica which doesn't exist: whoever reads from it fails."""
+    """A router that names a replica which doesn't exist, so that each read from it fails."""
     settings.DATABASE_ROUTERS = ["tests.infrastructure.replica.ReplicaRouter"]
 
 

@@ -221,7 +221,7 @@ async def test_a_creator_whose_client_goes_with_another_that_failed_makes_its_ow
     await aeventually(is_open)
     await supervised.wait_for("open")
     await in_thread(second.close)
-    assert not await Client.objects.aexists()  # cancelled at the last moment: nobody else had it
+    assert not await Client.objects.aexists()  # no other call had returned it
 
 
 async def begun(uri: str, handler: str) -> Steps:

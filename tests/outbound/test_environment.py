@@ -1,4 +1,4 @@
-"""A client can't read an environment variable that no setting allows, whoever stores its row."""
+"""A client can't read an environment variable that no setting allows, however it was stored."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
             return self.with_file(obj, obj.name)
         return format_html("{} {}", cut(obj.name, 20), badge("ephemeral", _("ephemeral")))
 
-    # Not sortable: whoever can add clients could find out a secret by the order.
+    # Not sortable: a user who can add clients could find out a secret from the order.
     @admin.display(description=_("URI"))
     def redacted_uri(self, obj: Client) -> str:
         return redacted(obj.uri)

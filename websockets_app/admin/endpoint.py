@@ -71,7 +71,14 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
         (None, {"fields": ("endpoint", "handler", "engine", "enabled", "description")}),
         (
             _("Who may enter"),
-            {"fields": ("access", "permission", "origins", "allow_missing_origin")},
+            {
+                "fields": (
+                    ("access", "accept_users_without_row"),
+                    "permission",
+                    "origins",
+                    "allow_missing_origin",
+                )
+            },
         ),
         (
             _("Behaviour"),

@@ -259,7 +259,6 @@ _CHECKS: Final[Mapping[str, Callable[[str, Any], Iterator[checks.CheckMessage]]]
     "HANDLER_PACKAGES": _check_packages,
     "ENGINES": _check_engines,
     "REFUSE_WITH": _one_of("http", "close"),
-    "USERS_WITHOUT_ROW": _one_of("refuse", "accept"),
     "TENANT_OF": _check_callable,
     "TENANT_CONTEXT": _check_callable,
     "RECORDING": _one_of("background", "inline", "off"),

@@ -31,7 +31,7 @@ class CircuitBreaker:
         return True
 
     def note_answer(self) -> None:
-        """Close: whoever comes next asks."""
+        """Close the circuit: the next caller asks again."""
         self._failed_at, self._is_tried = None, False
 
     def note_failure(self, asked_at: float, now: float) -> None:

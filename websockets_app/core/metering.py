@@ -35,10 +35,10 @@ class TokenBucket:
         return True
 
     def attempt(self, now: float) -> bool:
-        """Let an attempt through, or not: one that isn't costs a token, too.
+        """Return whether an attempt is within the rate. A refused attempt costs a token as well.
 
-        So whoever keeps trying too fast stays out, and gets in after slowing down: the debt is one
-        burst at most.
+        So a peer that keeps trying too fast is refused until it slows down. The debt is bounded by
+        one burst.
         """
         if self.take(now):
             return True

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from ..conf import app_settings
 from ..core.close_codes import CloseCode
 from ..core.states import Access, CloseCause
 from .config import EndpointConfig
@@ -59,8 +58,8 @@ def _without_row(user: Any) -> Refusal:
     return Refusal(
         status=403,
         code=CloseCode.UNAUTHENTICATED,
-        reason=f"{user} has no row in the database, by which the session could be revoked later; "
-        "WEBSOCKETS['USERS_WITHOUT_ROW'] = 'accept' allows such users",
+        reason=f"{user} has no row in the database, so the session could not be revoked later; "
+        "the endpoint's field accept_users_without_row allows such users",
         farewell="the user can't be checked",
     )
 
@@ -86,7 +85,7 @@ def who_is_refused(
         return None
     if not user.is_authenticated or not is_active(user):
         return unauthenticated("nobody is logged in")
-    if not has_row(user) and app_settings.USERS_WITHOUT_ROW != "accept":
+    if not has_row(user) and not config.accept_users_without_row:
         return _without_row(user)
     if config.access == Access.STAFF and not getattr(user, "is_staff", False):
         return forbidden(f"{user} is no staff", "for staff only")

@@ -39,6 +39,7 @@ class EndpointConfig:
     subprotocols: tuple[str, ...]
     origins: tuple[str, ...]
     allow_missing_origin: bool
+    accept_users_without_row: bool
     max_message_size: int
     inbox_messages: int
     inbox_bytes: int
@@ -102,6 +103,7 @@ def prepare(row: Endpoint) -> EndpointConfig:
         subprotocols=_strings(row.subprotocols),
         origins=_strings(row.origins),
         allow_missing_origin=row.allow_missing_origin,
+        accept_users_without_row=row.accept_users_without_row,
         max_message_size=row.max_message_size,
         inbox_messages=row.inbox_messages,
         inbox_bytes=row.inbox_bytes,

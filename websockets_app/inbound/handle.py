@@ -133,7 +133,7 @@ class WebsocketSession(PeerHandle):
 
 
 def _user_with(key: str) -> Any:
-    """Return the user whom a session's row names by `key`, as `rows.of_user` writes it."""
+    """Return the user that `key` names in a session's row, as `rows.of_user` writes it."""
     model = get_user_model()
     users, tenant = model._default_manager.all(), None
     if app_settings.TENANT_CONTEXT and "/" in key:

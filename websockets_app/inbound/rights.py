@@ -31,8 +31,8 @@ def has_row(user: Any) -> bool:
 def database_of(user: Any) -> str:
     """Return the alias of the database in which the user's row is written; "" without a model.
 
-    A user whom a middleware read from another database stays a user of that one: the row with the
-    same key elsewhere is somebody else's. One that was read from a replica is the primary's.
+    If a middleware read the user from another database, that database judges the user: the row
+    with the same key elsewhere is another user's. A user read from a replica is the primary's.
     """
     if not isinstance(user, Model):
         return ""

@@ -116,6 +116,14 @@ class Endpoint(Descriptor):
     access = models.CharField(
         _("access"), max_length=15, choices=choices.ACCESS, default=Access.AUTHENTICATED.value
     )
+    accept_users_without_row = models.BooleanField(
+        _("accept users without a row"),
+        default=False,
+        help_text=_(
+            "Users that a middleware creates without a row in the database, for example from a "
+            "token. Their sessions can't be closed when they are deactivated."
+        ),
+    )
     permission = models.CharField(
         _("permission"),
         max_length=200,

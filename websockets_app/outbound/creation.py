@@ -180,7 +180,7 @@ def _is_open(stored: Stored, seen: opening.Seen) -> bool:
 def _keep(stored: Stored, seen: opening.Seen) -> bool:
     """Let the client that has opened stay; False if the call that made or ran it has just failed.
 
-    An ephemeral one that has ended already is removed: nobody else waits for it.
+    An ephemeral client that has already ended is removed: no other call waits for it.
     """
     if seen.ended_at is not None:
         Client.objects.filter(pk=stored.client.pk).delete()

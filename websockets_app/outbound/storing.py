@@ -101,7 +101,7 @@ def _take_up(
     _refuse_another(existing, client, given)
     try:
         runtime, _ = ClientRuntime.objects.get_or_create(client=existing)
-    except IntegrityError:  # whoever made the row has just deleted it
+    except IntegrityError:  # the call that made the row has just deleted it
         return None
     stored = Stored(client=existing, since=runtime.since, returned=runtime.returned)
     if wait is None:
