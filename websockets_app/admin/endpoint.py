@@ -73,10 +73,11 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
             _("Who may enter"),
             {
                 "fields": (
-                    ("access", "accept_users_without_row"),
+                    "access",
                     "permission",
                     "origins",
                     "allow_missing_origin",
+                    "accept_users_without_row",
                 )
             },
         ),
