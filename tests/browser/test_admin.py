@@ -183,7 +183,7 @@ def test_a_handler_that_is_refused_or_broken_is_told_in_the_form(site: Site, adm
     expect(admin.page.locator(".errorlist")).to_contain_text("No handler 'os.path'")
     admin.choose_handler(broken)
     admin.save()
-    admin.tells("its handler can't serve")
+    admin.tells("its handler can't be loaded")
     expect(admin.page.locator("td .websockets-problem")).to_contain_text("nothing_like_it")
 
 
