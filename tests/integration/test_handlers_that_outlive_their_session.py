@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from signal import SIGTERM
 
 import pytest
 from websockets.asyncio.client import connect
@@ -63,8 +64,10 @@ async def test_reloads_of_a_page_whose_sync_handler_sends_in_a_loop_use_no_threa
     async with asyncio.timeout(5 * SCALE), connect(server.ws("echo")) as peer:
         await peer.send("still served")
         assert await peer.recv() == "still served"
+    server.kill(SIGTERM)  # which writes the events that wait
     kinds = site.rows("SELECT DISTINCT kind FROM websockets_app_event WHERE peer != ''")
-    assert {row["kind"] for row in kinds} == {"open", "close"}
+    # A tick may arrive after the close: that is no error.
+    assert {row["kind"] for row in kinds} - {"after_close"} == {"open", "close"}
     assert "Traceback" not in server.output
 
 

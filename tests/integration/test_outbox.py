@@ -114,9 +114,10 @@ def queue(site: Site, client: str, count: int) -> None:
     """Queue numbers in one transaction, straight in SQLite, so that a test needn't wait for it."""
     site.rows(
         f"WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {count - 1})"  # noqa: S608
-        f" INSERT INTO {MESSAGES} (client_id, message_id, text, close_reason, status, queued_at,"
-        " attempts, reason) SELECT c.id, lower(hex(randomblob(16))), i, '', 'queued', '2030-01-01'"
-        f", 0, '' FROM n, websockets_app_client c WHERE c.name = '{client}' ORDER BY i"
+        f" INSERT INTO {MESSAGES} (client_id, message_id, text, close_reason, close_cause, status,"
+        " queued_at, attempts, reason) SELECT c.id, lower(hex(randomblob(16))), i, '', '',"
+        " 'queued', '2030-01-01', 0, ''"
+        f" FROM n, websockets_app_client c WHERE c.name = '{client}' ORDER BY i"
     )
 
 

@@ -34,6 +34,8 @@ ANSWER_SECONDS: Final = 2.0
 """How long a layer may take: its client would by itself try for much longer to reach a server."""
 DRAIN_SECONDS: Final = 1.0
 """How long nothing more has to arrive for a lost node: what was sent to it is all there then."""
+DRAIN_LIMIT_SECONDS: Final = 10.0
+"""How long a lost node's channel is read at most, if somebody goes on sending to it."""
 DEAF_AFTER: Final = 5
 """So many messages to itself a node sends without hearing anything, before it listens anew."""
 
@@ -112,28 +114,30 @@ class NodeLayer:
             await self._try(self._discard(self.channel), "leave the channel layer")
             await self._try(channel_layer.close(self._layer), "end its connections")
 
-    async def forget(self, channel: str) -> int:
+    async def forget(self, channel: str, limit: float = DRAIN_LIMIT_SECONDS) -> int:
         """Take a lost node's channel out of the group, and drop what waits there.
 
-        Returns how many messages for peers that were, as far as the layer keeps messages.
+        Returns how many messages for peers that were, as far as the layer keeps messages and they
+        can be read within `limit` seconds.
         """
         if self._layer is None:
             return 0
         await self._try(self._discard(channel), "forget a lost node")
-        return await self._drain(channel)
+        return await self._drain(channel, limit)
 
-    async def _drain(self, channel: str) -> int:
+    async def _drain(self, channel: str, limit: float) -> int:
         dropped = 0
         reading = channel_layer.layer_reading(channel)
         if reading is None:
             return 0
         try:
-            while True:
-                async with asyncio.timeout(DRAIN_SECONDS):
-                    message = await reading.receive(channel)
-                dropped += message.get("type") == MAIL
+            async with asyncio.timeout(limit):
+                while True:
+                    async with asyncio.timeout(DRAIN_SECONDS):
+                        message = await reading.receive(channel)
+                    dropped += message.get("type") == MAIL
         except TimeoutError:
-            pass  # nothing waits any more
+            pass  # nothing waits any more, or the limit is reached
         except Exception as error:
             logger.warning("What waits for a lost node can't be counted: %r", error)
         finally:
@@ -252,7 +256,8 @@ class NodeLayer:
         if old is not self._layer:
             await self._try(channel_layer.close(old), "end its connections")
         if stale:
-            self._dropped_mail += await self.forget(stale)
+            # Not for long: this node hears nothing until it is done.
+            self._dropped_mail += await self.forget(stale, limit=DRAIN_SECONDS)
 
     def _take(self, message: object) -> None:
         self._unheard = 0
