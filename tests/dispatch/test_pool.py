@@ -233,7 +233,8 @@ async def test_a_connection_that_failed_while_it_was_made_is_not_kept(
 
     def cut(wrapper: Any) -> None:
         if failures:
-            wrapper.connection.close()
+            if wrapper.vendor != "mysql":  # whose driver can't close a connection twice
+                wrapper.connection.close()
             raise OperationalError(failures.pop())
         set_up(wrapper)
 
