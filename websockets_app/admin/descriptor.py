@@ -45,8 +45,9 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
             return redirect(change_url(self.model, obj.pk))
         return super().delete_view(request, object_id, extra_context)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
+    def get_actions(self, request: HttpRequest, *args: Any, **options: Any) -> dict[str, Any]:
+        # Django 6.1 adds a parameter: where the actions are shown.
+        actions: dict[str, Any] = super().get_actions(request, *args, **options)
         if django_action := actions.get("delete_selected"):
             actions["delete_selected"] = (type(self).delete_selected, *django_action[1:])
         return actions
