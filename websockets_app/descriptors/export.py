@@ -134,7 +134,7 @@ def _own_file(kind: Kind, row: Descriptor, roots: Roots, report: Report) -> list
 
 
 def _writable(targets: Sequence[Target], report: Report) -> Iterator[Target]:
-    """Yield the targets that may be written, and tell of the others.
+    """Yield the targets that may be written, and report the others.
 
     Links may lead out of a root. They may also make one file of two, as does a file system that
     ignores case: then writing one row would overwrite the other.

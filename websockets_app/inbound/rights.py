@@ -142,7 +142,7 @@ class RightsOfMany(Rights):
 
 
 def rights_of(user: Any, config: EndpointConfig) -> Rights:
-    """Return what tells of `user` alone, at a handshake.
+    """Return the permissions and groups of one user, at a handshake.
 
     Django's own backend reads permissions of groups from the default database, whatever the
     user's is: there it would find those of somebody else.

@@ -33,7 +33,7 @@ class Occurrence(NamedTuple):
     cause: str = ""
     level: int = logging.WARNING
     recorded: bool = True
-    """Whether an event tells of it; otherwise the log alone does."""
+    """Whether it is recorded as an event; otherwise it is only logged."""
 
 
 class Repeated(NamedTuple):
