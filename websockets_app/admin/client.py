@@ -55,7 +55,7 @@ class ClientAdmin(SendingAdmin[Client], DescriptorAdmin[Client]):
     list_select_related = ("runtime",)
     search_fields = ("name", "handler", "description")
     shows_rows_of = {"backlog": OutboxMessage}
-    actions = ("run", "stop", "close_connection", "send_text")
+    actions = ("delete_selected", "run", "stop", "close_connection", "send_text")
     readonly_fields = (
         "ephemeral",
         "runtime_table",

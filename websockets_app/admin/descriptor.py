@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from django.contrib import messages
-from django.contrib.admin.actions import delete_selected
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected as django_delete_selected
 from django.contrib.admin.utils import unquote
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -45,13 +45,10 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
             return redirect(change_url(self.model, obj.pk))
         return super().delete_view(request, object_id, extra_context)
 
-    def get_actions(self, request: HttpRequest, *args: Any, **options: Any) -> dict[str, Any]:
-        # Django 6.1 adds a parameter: where the actions are shown.
-        actions: dict[str, Any] = super().get_actions(request, *args, **options)
-        if django_action := actions.get("delete_selected"):
-            actions["delete_selected"] = (type(self).delete_selected, *django_action[1:])
-        return actions
-
+    @admin.action(
+        permissions=["delete"],
+        description=django_delete_selected.short_description,  # type: ignore[attr-defined]
+    )
     def delete_selected(
         self, request: HttpRequest, queryset: QuerySet[DescriptorT]
     ) -> HttpResponse | None:
@@ -59,7 +56,7 @@ class DescriptorAdmin(WebsocketsAdmin[DescriptorT]):
         if owned := list(queryset.exclude(source="")):
             self._refuse_to_delete(request, owned)
             return None
-        return delete_selected(self, request, queryset)
+        return django_delete_selected(self, request, queryset)
 
     def _refuse_to_delete(self, request: HttpRequest, owned: Sequence[DescriptorT]) -> None:
         """Say which file owns each row: the next sync would bring it back."""

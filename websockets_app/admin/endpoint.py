@@ -64,7 +64,7 @@ class EndpointAdmin(DescriptorAdmin[Endpoint]):
     list_filter = ("enabled", "access", OwnerFilter, "handler")
     search_fields = ("endpoint", "handler", "description")
     shows_rows_of = {"sessions_open": Session, last_event: Event}
-    actions = ("enable", "disable")
+    actions = ("delete_selected", "enable", "disable")
     about_now: ClassVar[tuple[str, ...]] = ("url", "problem", "sessions_open", "shadows")
     readonly_fields = (*about_now, "created_at", "updated_at")
     fieldsets = (
