@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
@@ -53,8 +53,13 @@ def legacy(
     fields = {"codename": "view_group", "content_type_id": kind.pk}
     Permission.objects.using(alias).create(pk=7000, name="Can view", **fields)
     yield alias
-    connections[alias].close()
-    del connections[alias]
+
+    def forget() -> None:
+        connections[alias].close()
+        del connections[alias]
+
+    forget()
+    SyncToAsync.single_thread_executor.submit(forget).result()
     del connections.settings[alias]
 
 
@@ -222,8 +227,8 @@ def tenants(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     }  # fmt: skip
     original = User.from_db.__func__  # type: ignore[attr-defined]
 
-    def from_db(cls: Any, db: Any, field_names: Any, values: Any) -> Any:
-        user = original(cls, db, field_names, values)
+    def from_db(cls: Any, *args: Any, **options: Any) -> Any:
+        user = original(cls, *args, **options)
         user.is_active = user.is_active and _schema.get() not in user.first_name.split()
         return user
 

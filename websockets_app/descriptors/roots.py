@@ -45,7 +45,10 @@ class Place:
         try:
             target = self.path.resolve()
             is_below = target.is_relative_to(root.resolve())
-        except (OSError, RuntimeError):  # a loop of links
+            is_loop = target.is_symlink()  # Python 3.13 stops at a loop of links
+        except (OSError, RuntimeError):  # older ones raise
+            is_loop = True
+        if is_loop:
             return "it is a link that leads nowhere"
         if not is_below:
             return "it is a link that leads out of its root"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final
 
-from django.core.handlers.asgi import get_script_prefix
+from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 
 from ..conf import app_settings
 from ..core.forwarding import Proxies, address_group, is_loopback, visitor_address
@@ -24,8 +25,16 @@ _SEPARATORS: Final = {"cookie": "; "}
 
 
 def path_info(scope: Mapping[str, Any]) -> str:
-    """Return the path below the script name, as Django's `ASGIRequest` does for its views."""
-    return str(scope["path"]).removeprefix(get_script_prefix(scope))
+    """Return the path below the script name, as Django's `ASGIRequest` does for its views.
+
+    Django's versions differ in what they strip: 6.1 strips whole segments only. So it is asked.
+    """
+    path = str(scope["path"])
+    if not get_script_prefix(scope):
+        return path
+    root_path = scope.get("root_path", "")
+    request = {"method": "GET", "path": path, "root_path": root_path, "headers": []}
+    return str(ASGIRequest(request, io.BytesIO()).path_info)
 
 
 @dataclass(frozen=True, kw_only=True)
