@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asgiref.sync import SyncToAsync, sync_to_async
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from pytest_django import Settings
 
 from tests.inbound.driver import Connection
@@ -46,6 +47,13 @@ def legacy(
         "NAME": str(tmp_path / "legacy.sqlite3"),
         "OPTIONS": {},
     }
+    opened: list[Any] = []
+
+    def note(connection: BaseDatabaseWrapper, **_: object) -> None:
+        if connection.alias == alias:
+            opened.append(connection.connection)
+
+    connection_created.connect(note)
     with connections[alias].schema_editor() as editor:
         for model in TABLES:
             editor.create_model(model)
@@ -53,13 +61,10 @@ def legacy(
     fields = {"codename": "view_group", "content_type_id": kind.pk}
     Permission.objects.using(alias).create(pk=7000, name="Can view", **fields)
     yield alias
-
-    def forget() -> None:
-        connections[alias].close()
-        del connections[alias]
-
-    forget()
-    SyncToAsync.single_thread_executor.submit(forget).result()
+    connection_created.disconnect(note)
+    for one in opened:  # each by a thread of its own
+        one.close()
+    del connections[alias]
     del connections.settings[alias]
 
 
