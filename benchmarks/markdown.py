@@ -17,7 +17,7 @@ from benchmarks.table import number
 
 def document(results: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table of results, as `table.as_json` writes them."""
-    yield from ("| | measured | to be reached |", "|---|---|---|")
+    yield from ("| | measured | target |", "|---|---|---|")
     group = None
     for result in results:
         if result["group"] != group:
@@ -31,7 +31,7 @@ def _reach(result: Mapping[str, Any]) -> str:
     """Return the reach, and whether the run fell short of it."""
     told = {key: result[key] for key in ("group", "name", "unit", "at_least", "at_most")}
     reach = Figure(**told).reach
-    return f"{reach}, short" if result["falls_short"] else reach
+    return f"{reach}, missed" if result["falls_short"] else reach
 
 
 def merged(files: Iterable[Path]) -> list[dict[str, Any]]:

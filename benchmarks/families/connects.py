@@ -48,7 +48,7 @@ def _round(
 ) -> Iterator[Reading]:
     works = whole(running, "arrive", 150, 1 if quick else 3)
     figure = Figure(
-        group="Connections of a user", name=f"less CPU than AuthMiddlewareStack, {where}",
+        group="Handshakes of a logged-in user", name=f"less CPU than AuthMiddlewareStack, {where}",
         unit="×", at_least=TIMES_LESS_CPU[database],
     )  # fmt: skip
     yield less_cpu(figure, works["ours"], works["Channels"])

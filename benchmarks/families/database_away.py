@@ -45,7 +45,7 @@ def _round(
     with closed():
         works = measure("talk", told, slices(quick))
     figure = Figure(
-        group="The database away", name="CPU more for a message", unit="%", at_most=PERCENT_MORE
+        group="Database down", name="more CPU per message", unit="%", at_most=PERCENT_MORE
     )
     yield percent_more(figure, works["there"], works["away"])
 

@@ -90,11 +90,17 @@ def _readings(server: str, connections: int, works: Mapping[str, Work]) -> Itera
         figure("less CPU than Channels", "×", at_least=than_channels), ours, works[CHANNELS.name]
     )
     yield percent_of(
-        figure("of a bare ASGI callable", "%", at_least=reach.percent_of_bare),
+        figure(
+            "messages per CPU second, relative to a bare ASGI callable",
+            "%", at_least=reach.percent_of_bare,
+        ),
         ours, works[BARE.name],
     )  # fmt: skip
     yield lost(
-        figure("lost to an idle layer", "%", at_most=LOST_TO_AN_IDLE_LAYER),
+        figure(
+            "fewer messages per CPU second with an idle channel layer",
+            "%", at_most=LOST_TO_AN_IDLE_LAYER,
+        ),
         ours, works["ours with a layer"],
     )  # fmt: skip
     for other in filter(works.__contains__, OTHERS):

@@ -34,7 +34,7 @@ class Servers:
     endpoints: int
 
     def figure(self, name: str, at_most: float) -> Figure:
-        group = f"{self.endpoints:,} endpoints beside {FEW}"
+        group = f"{self.endpoints:,} endpoints, compared with {FEW}"
         return Figure(group=group, name=name, unit="%", at_most=at_most)
 
     def at_last_pattern(self) -> list[Running]:
@@ -62,14 +62,14 @@ def _prepared(directory: Path, quick: bool) -> Iterator[Round]:
 def _round(servers: Servers, quick: bool) -> Iterator[Reading]:
     both = [servers.few, servers.many]
     works = measure("talk", loads(both, 50, seconds=SLICE_SECONDS), slices(quick))
-    message = servers.figure("CPU more for a message", PERCENT_MORE)
+    message = servers.figure("more CPU per message", PERCENT_MORE)
     yield percent_more(message, works["few"], works["many"])
     for what, running in (("a fixed path", both), ("the last pattern", servers.at_last_pattern())):
         arrived = whole(running, "arrive", 150, 1 if quick else 3)
-        name = f"CPU more for a connection to {what}"
+        name = f"more CPU per connection to {what}"
         connection = servers.figure(name, PERCENT_MORE_TO_CONNECT)
         yield percent_more(connection, arrived["few"], arrived["many"])
-    poll = servers.figure("the poll, of a core", idle.PERCENT_OF_A_CORE)
+    poll = servers.figure("polling, share of a core", idle.PERCENT_OF_A_CORE)
     yield idle.beyond(poll, servers.unpolled, servers.many, quick)
 
 

@@ -34,17 +34,17 @@ def _prepared(directory: Path, quick: bool) -> Iterator[Round]:
 
 
 def _round(few: Running, many: Running, sessions: int, quick: bool) -> Iterator[Reading]:
-    figure = partial(Figure, group=f"{sessions:,} sessions beside {FEW}", unit="%")
+    figure = partial(Figure, group=f"{sessions:,} sessions, compared with {FEW}", unit="%")
     told = {
         one.name: one.load(number, idle=number - ACTIVE, seconds=SLICE_SECONDS)
         for one, number in ((few, FEW), (many, sessions))
     }
     works = measure("talk", told, slices(quick))
-    message = figure(name="CPU more for a message", at_most=PERCENT_MORE)
+    message = figure(name="more CPU per message", at_most=PERCENT_MORE)
     yield percent_more(message, works["few"], works["many"])
     with driver.holding(many.load(sessions)):
         eventually(lambda: many.value(OPEN) == sessions, 60)
-        kept = figure(name="to keep them, of a core", at_most=idle.PERCENT_OF_A_CORE)
+        kept = figure(name="keeping them open, share of a core", at_most=idle.PERCENT_OF_A_CORE)
         yield idle.beyond(kept, few, many, quick)
 
 

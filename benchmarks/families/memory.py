@@ -34,7 +34,7 @@ def _round(server: str, directory: Path, sessions: int) -> Iterator[Reading]:
         }
     )
     figure = Figure(
-        group="Memory of an idle session", name=f"more than bare ASGI on {server}",
+        group="Memory of an idle session", name=f"more than a bare ASGI callable, {server}",
         unit="KiB", at_most=MORE_KIB,
     )  # fmt: skip
     aside = {"{:.1f} KiB": needed["ours"], "beside {:.1f} KiB": needed["bare"]}

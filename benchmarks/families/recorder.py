@@ -34,7 +34,8 @@ def _round(database: str, site: Site, turns: int) -> Iterator[Reading]:
     ours, theirs = took["recorder"], took["bulk_create"]
     yield Reading(
         figure=Figure(
-            group=f"The recorder on {database}", name="as many rows a second as bulk_create(500)",
+            group=f"The recorder on {database}",
+            name="rows per second, relative to bulk_create(500)",
             unit="×", at_least=TIMES_AS_MANY[database],
         ),
         value=ours["rate"] / theirs["rate"],

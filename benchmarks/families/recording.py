@@ -41,11 +41,13 @@ def _round(server: str, running: Running, seconds: float) -> Iterator[Reading]:
     )
     counted, recorded = works["echo"], works["recorded"]
     yield lost(
-        figure(name="messages lost to it", unit="%", at_most=PERCENT_LOST[server]),
+        figure(name="fewer messages per CPU second", unit="%", at_most=PERCENT_LOST[server]),
         counted, recorded,
     )  # fmt: skip
     yield Reading(
-        figure=figure(name="p99 of an answer, beside unrecorded", unit="×", at_most=TIMES_THE_P99),
+        figure=figure(
+            name="p99 latency, relative to no recording", unit="×", at_most=TIMES_THE_P99
+        ),
         value=recorded.p99 / counted.p99,
         aside={"{:.1f} ms": 1e3 * recorded.p99, "beside {:.1f} ms": 1e3 * counted.p99},
         generator=recorded.generator,

@@ -25,9 +25,9 @@ from benchmarks.stage import (
     whole,
 )
 
-MESSAGE: Final = "CPU of a message"
-CONNECTION: Final = "CPU of a connection"
-MEMORY: Final = "Memory of an idle session"
+MESSAGE: Final = "CPU per message"
+CONNECTION: Final = "CPU per connection"
+MEMORY: Final = "Memory per idle session"
 SERVERS: Final = tuple(kind.title for kind in COMPARED)
 
 

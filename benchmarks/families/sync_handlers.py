@@ -30,7 +30,7 @@ def _prepared(server: str, directory: Path, quick: bool) -> Iterator[Round]:
 
 
 def _round(server: str, running: Sequence[Running], quick: bool) -> Iterator[Reading]:
-    figure = partial(Figure, group=f"Plain functions on {server}", unit="×")
+    figure = partial(Figure, group=f"Sync handlers on {server}", unit="×")
     plain = loads([one.at("plain") for one in running], CONNECTIONS, seconds=SLICE_SECONDS)
     works = measure("talk", plain, slices(quick))
     less = figure(
@@ -41,7 +41,7 @@ def _round(server: str, running: Sequence[Running], quick: bool) -> Iterator[Rea
     blocking = loads([one.at("blocking") for one in running], CONNECTIONS, seconds=BLOCKED_SECONDS)
     works = measure("talk", blocking, 1 if quick else 3)
     more = figure(
-        name=f"as many messages where each blocks 5 ms, {CONNECTIONS} connections",
+        name=f"times as many messages per second if each blocks 5 ms, {CONNECTIONS} connections",
         at_least=TIMES_FASTER_WHERE_IT_BLOCKS,
     )
     yield faster(more, works["ours"], works["Channels"])

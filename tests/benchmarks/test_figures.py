@@ -106,4 +106,4 @@ def test_the_documentations_table_has_the_latest_of_each_group(tmp_path: Path) -
         "| **Something else** | | |",
         "| for the record | 2 ms |  |",
     ]
-    assert "| through it | 900 /s | ≥ 1,000, short |" in document(merged([first]))
+    assert "| through it | 900 /s | ≥ 1,000, missed |" in document(merged([first]))
