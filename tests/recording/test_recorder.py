@@ -165,6 +165,8 @@ async def test_a_locked_database_blocks_the_writer_and_nobody_else(running: Reco
             table = connection.ops.quote_name(Event._meta.db_table)
             if connection.vendor == "postgresql":
                 cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            elif connection.vendor == "mysql":
+                cursor.execute(f"LOCK TABLES {table} WRITE")  # until the connection is closed
             locked.set()  # SQLite's transactions here are IMMEDIATE: it has the lock already
             release.wait(30)
         connection.close()
