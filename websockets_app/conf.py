@@ -63,6 +63,13 @@ class WebsocketsSettings:
     need a thread, they share them.
     """
 
+    MAX_QUEUED_BYTES: int = 64 * 1024 * 1024
+    """Bytes of memory that queued messages may take in one process.
+
+    They wait for a slow handler, or for a peer that doesn't read. If they take more, the sessions
+    with the longest queues are closed with 1013.
+    """
+
     POLL_INTERVAL: float = 0.5
     """Seconds between two looks at the descriptors' revisions."""
 

@@ -337,6 +337,7 @@ class Life:
         self.check_callbacks(row)
         self.check_wire(row)
         assert len(self.serving.node.peers) == 0
+        assert self.serving.node.peers.queued.total == 0
         assert not self.serving.limits.seats._taken
         if row is not None:
             self.check_row(row)

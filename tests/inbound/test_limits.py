@@ -370,6 +370,87 @@ async def test_a_send_that_its_own_handler_gave_up_is_no_end(
     assert sys.modules["written_handlers.impatient"].answers == [1000]
 
 
+# What all sessions of a process queue
+
+HOLDS = """
+import asyncio
+
+go, handled = asyncio.Event(), []
+
+async def on_message(message):
+    await go.wait()
+    handled.append(message[:6])
+"""
+
+
+async def test_the_session_with_the_longest_inbox_is_closed_when_the_process_queues_too_much(
+    serve: Serve, write_handler: WriteHandler, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "MAX_QUEUED_BYTES": 50_000}
+    reference = write_handler("holds", HOLDS)
+    serving = await serve(echo={"handler": reference})
+    modest, greedy = await entered(Connection("echo")), await entered(Connection("echo"))
+    for number in range(20):
+        modest.send(f"modest {number}")
+        greedy.send("greedy" + "x" * 3000)
+    closed = await greedy.next()
+    assert closed["code"] == 1013
+    assert await serving.node.recorder.flush()
+    event = await Event.objects.aget(kind="close")
+    assert (event.code, event.cause) == (1013, "slow")
+    assert event.detail == f"{closed['reason']}; messages dropped that waited: 19"
+    assert "all peers may queue 50000 bytes (MAX_QUEUED_BYTES)" in event.detail
+    sys.modules[reference].go.set()
+    await aeventually(lambda: sys.modules[reference].handled.count("modest") == 20)
+    modest.leave()
+    await modest.ended()
+    assert sys.modules[reference].handled.count("greedy") == 1
+    assert serving.node.peers.queued.total == 0
+
+
+async def test_what_a_peer_sent_before_it_left_is_dropped_and_counted_when_it_is_too_much(
+    serve: Serve, write_handler: WriteHandler, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "MAX_QUEUED_BYTES": 50_000}
+    reference = write_handler("holds", HOLDS)
+    serving = await serve(echo={"handler": reference})
+    connection = await entered(Connection("echo"))
+    for _ in range(20):
+        connection.send("x" * 3000)
+    connection.leave()
+    await aeventually(lambda: not len(serving.node.peers) and not serving.node.peers.queued.total)
+    sys.modules[reference].go.set()
+    await connection.ended()
+    await aeventually(lambda: not serving.node._owned)
+    assert sys.modules[reference].handled == ["xxxxxx"]
+    assert await serving.node.recorder.flush()
+    gap = await Event.objects.aget(kind="gap")
+    assert gap.lost == 19
+    assert "MAX_QUEUED_BYTES" in gap.detail
+    session = await Session.objects.aget()
+    assert (gap.peer, session.close_cause) == (session.pk, "peer")
+
+
+async def test_the_peer_for_whom_the_most_waits_is_closed_when_the_process_queues_too_much(
+    serve: Serve, write_handler: WriteHandler, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "MAX_QUEUED_BYTES": 50_000}
+    source = "def on_message(message, session):\n    session.send_text_async(message)\n"
+    serving = await serve(echo={"handler": write_handler("sender", source), "send_timeout": 0})
+    modest, greedy = await entered(SlowReader("echo")), await entered(SlowReader("echo"))
+    for _ in range(20):
+        modest.send("x")
+        greedy.send("x" * 3000)
+    code, cause, reason = await ended_by(serving, greedy)
+    assert (code, cause) == (1013, "slow")
+    assert "all peers may queue 50000 bytes (MAX_QUEUED_BYTES)" in reason
+    (other,) = serving.node.peers
+    assert serving.node.peers.queued.total == other.queued_bytes > 0
+    modest.leave()
+    await modest.ended()
+    assert serving.node.peers.queued.total == 0
+
+
 # Numbers of sessions
 
 

@@ -1,23 +1,27 @@
-"""A flood on a slow handler: it costs a bounded memory, and the others go on."""
+"""Floods on a slow handler: they cost a bounded memory, and the others go on."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.infrastructure.processes import Process, Server
 from tests.infrastructure.site import REPOSITORY, Site
 from tests.infrastructure.waiting import SCALE, aeventually
 from tests.integration.crowd import crowd
+from websockets_app.conf import WebsocketsSettings
 
 Endpoints = Callable[..., None]
 
@@ -25,6 +29,15 @@ OTHERS = 100
 FLOOD_SECONDS = 3.0
 MOST_MIB = 40
 """What a server may grow by: the inboxes, and the buffers of whom it has just closed."""
+CROWD = 40
+CROWD_MESSAGES = 10  # as in RECEIVED
+SIZE = 1024**2 - 1
+RECEIVED = (
+    "SELECT COUNT(*) AS sessions FROM websockets_app_session "
+    "WHERE close_cause = 'slow' OR messages_in = 10"
+)
+CLOSED = "SELECT close_reason FROM websockets_app_session WHERE close_cause = 'slow'"
+HANGS = "import asyncio\nasync def on_message(message):\n    await asyncio.sleep(60)\n"
 SLEEPS = "import asyncio\nasync def on_message(message):\n    await asyncio.sleep(2)\n"
 
 
@@ -82,3 +95,40 @@ async def test_a_flood_on_a_slow_handler_keeps_memory_flat_and_the_others_talkin
     assert all(talks)  # each of them, all the time
     median = statistics.median(seconds for talk in talks for seconds in talk)
     assert median < 0.5 * SCALE, f"{median * 1000:.0f} ms"
+
+
+async def send_deflated(peer: ClientConnection) -> None:
+    """Send messages of 1 MiB that take 1 KiB on the wire, until the peer is closed."""
+    with contextlib.suppress(ConnectionClosed):
+        for _ in range(CROWD_MESSAGES):
+            await peer.send("x" * SIZE)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("start", [Site.start_daphne, Site.start_uvicorn])
+async def test_many_sessions_that_are_each_within_their_limits_queue_no_more_than_the_process_may(
+    site: Site, endpoints: Endpoints, start: Callable[[Site], Server]
+) -> None:
+    endpoints(site, slow={"handler": site.write_handler("hangs", HANGS)})
+    server = start(site)
+    memory: list[float] = []
+
+    def all_received() -> bool:
+        memory.append(resident_mib(server))
+        return site.rows(RECEIVED)[0]["sessions"] == CROWD
+
+    async with AsyncExitStack() as stack:
+        opened = [
+            await stack.enter_async_context(connect(server.ws("slow"), ping_interval=None))
+            for _ in range(CROWD)
+        ]
+        memory.append(resident_mib(server))
+        await asyncio.gather(*map(send_deflated, opened))
+        await aeventually(all_received, timeout=30)
+    reasons = [row["close_reason"] for row in site.rows(CLOSED)]
+    assert reasons
+    assert all("MAX_QUEUED_BYTES" in reason for reason in reasons)
+    # What is queued, a message in each handler, and three for the server's own buffers.
+    allowed = WebsocketsSettings.MAX_QUEUED_BYTES / 1024**2 + 4 * CROWD
+    grown = max(memory) - memory[0]
+    assert grown < allowed, f"{grown:.0f} MiB"

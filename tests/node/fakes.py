@@ -31,6 +31,8 @@ class KeepingPeer:
         self.sent: list[Frame] = []
         self.closed_with: tuple[int, str, CloseCause] | None = None
         self.watched = 0
+        self.queued_bytes = 0
+        self.freed_for: int | None = None
 
     async def asend(self, frame: Frame) -> SendAnswer:
         if self.closed:
@@ -49,6 +51,9 @@ class KeepingPeer:
     ) -> SendAnswer:
         self.closed, self.closed_with = True, (code, reason, cause)
         return SendAnswer.WRITTEN
+
+    def free_queue(self, limit: int) -> None:
+        self.freed_for = limit
 
     def watch(self) -> None:
         self.watched += 1

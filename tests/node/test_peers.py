@@ -14,7 +14,7 @@ from websockets_app.node.peers import Peers
 
 @pytest.fixture
 def peers() -> Peers:
-    return Peers()
+    return Peers(max_queued_bytes=100)
 
 
 @pytest.fixture
@@ -96,6 +96,24 @@ async def test_a_member_whose_socket_is_closed_is_not_counted(
 async def test_an_unknown_group_has_nobody(peers: Peers) -> None:
     assert await peers.fan_out("nobody", "hello") == 0
     assert not peers._groups
+
+
+def test_the_longest_queues_are_freed_until_the_rest_is_within_the_limit(peers: Peers) -> None:
+    crowd = [added(peers, str(number)) for number in range(5)]
+    has_left = KeepingPeer("has left")
+    peers.busy[has_left] = 1  # its handler still gets what it had sent
+    for peer, size in zip([*crowd, has_left], (10, 50, 0, 40, 20, 60), strict=True):
+        peer.queued_bytes = size
+        peers.queued.total += size
+    peers.sweep()
+    assert [peer.id for peer in (*crowd, has_left) if peer.freed_for] == ["1", "has left"]
+    assert has_left.freed_for == 100
+
+
+def test_no_queue_is_freed_within_the_limit(peers: Peers, tom: KeepingPeer) -> None:
+    tom.queued_bytes = peers.queued.total = 100
+    peers.sweep()
+    assert tom.freed_for is None
 
 
 def test_a_peer_is_watched_that_is_busy_with_the_same_message_at_two_sweeps(

@@ -50,6 +50,15 @@ class TokenBucket:
         return self._tokens + (now - self._at) * self.rate >= self.burst
 
 
+class ByteCounter:
+    """How many bytes of messages wait in all queues of a node."""
+
+    __slots__ = ("total",)
+
+    def __init__(self) -> None:
+        self.total = 0
+
+
 class Stillness:
     """For how long a value has stayed the same, as seen by whoever looks now and then."""
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from typing import Any, Final
 
 from django.core.serializers.json import DjangoJSONEncoder
 
 from ..exceptions import InvalidResult
 
 Frame = str | bytes
+
+QUEUED_COST: Final = 200
+"""Bytes of memory that a queue needs for a message, in addition to the message itself."""
 
 
 def as_json(value: Any) -> str:
@@ -42,3 +46,11 @@ def size_of(message: Frame) -> int:
         return len(message.encode())
     except UnicodeEncodeError as error:
         raise InvalidResult(f"This text can't be sent as UTF-8: {error}") from None
+
+
+def memory_of(message: Frame) -> int:
+    """Return the bytes of memory that a queued message takes.
+
+    Text with one emoji takes four bytes for each character, whatever its size on the wire.
+    """
+    return sys.getsizeof(message) + QUEUED_COST

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, RateScope
+from ..node.sending import over_limit
 from .config import EndpointConfig
 
 
@@ -28,6 +29,11 @@ def too_many_waiting(config: EndpointConfig) -> Excess:
     most = f"{config.inbox_messages} messages or {config.inbox_bytes} bytes"
     why = f"the handler is slow; the endpoint lets {most} wait"
     return Excess(CloseCode.TRY_AGAIN_LATER, CloseCause.SLOW, why)
+
+
+def too_much_queued(limit: int, size: int) -> Excess:
+    """Return the excess of the session with the most `size` of what a node may queue."""
+    return Excess(CloseCode.TRY_AGAIN_LATER, CloseCause.SLOW, over_limit(limit, size))
 
 
 def too_fast(config: EndpointConfig, *, everywhere: bool = False) -> Excess:

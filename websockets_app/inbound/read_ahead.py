@@ -6,17 +6,25 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from ..dispatch.frames import Frame, size_of
+from ..core.metering import ByteCounter
+from ..dispatch.frames import Frame, memory_of, size_of
 
 
 class Inbox:
-    """Messages that wait for a busy handler, in bounds."""
+    """Messages that wait for a busy handler, in bounds.
 
-    def __init__(self, most_messages: int, most_bytes: int) -> None:
+    The row bounds their number and their bytes on the wire. Their memory is part of what the node
+    counts for all of its queues.
+    """
+
+    def __init__(self, most_messages: int, most_bytes: int, queued: ByteCounter) -> None:
         self._most_messages = most_messages
         self._most_bytes = most_bytes
-        self._waiting: deque[tuple[Frame, int]] = deque()
+        self._waiting: deque[tuple[Frame, int, int]] = deque()
         self._bytes = 0
+        self._queued = queued
+        self.memory = 0
+        """Bytes of memory that the messages take."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -27,20 +35,26 @@ class Inbox:
         full = len(self._waiting) >= self._most_messages or self._bytes + size > self._most_bytes
         if full and self._waiting:
             return False
-        self._waiting.append((message, size))
+        memory = memory_of(message)
+        self._waiting.append((message, size, memory))
         self._bytes += size
+        self.memory += memory
+        self._queued.total += memory
         return True
 
     def get(self) -> Frame:
-        message, size = self._waiting.popleft()
+        message, size, memory = self._waiting.popleft()
         self._bytes -= size
+        self.memory -= memory
+        self._queued.total -= memory
         return message
 
     def clear(self) -> int:
         """Drop everything; return how many messages that were."""
         dropped = len(self._waiting)
         self._waiting.clear()
-        self._bytes = 0
+        self._queued.total -= self.memory
+        self._bytes = self.memory = 0
         return dropped
 
 

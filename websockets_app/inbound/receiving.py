@@ -108,7 +108,7 @@ class Receiving(ABC):
             return
         limits = self.config.inbox_messages, self.config.inbox_bytes
         self._ahead = ReadAhead(
-            self._ahead.inbox if self._ahead else Inbox(*limits),
+            self._ahead.inbox if self._ahead else Inbox(*limits, self._node.peers.queued),
             receive=self._receive_ahead,
             overflow=self._overflow,
             is_wanted=self._is_wanted_ahead,

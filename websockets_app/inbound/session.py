@@ -16,10 +16,11 @@ from typing import Any
 
 from ..core.close_codes import CloseCode, cut_reason
 from ..core.metering import Stillness
-from ..core.states import CloseCause, SendAnswer
+from ..core.states import CloseCause, EventKind, SendAnswer
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.loader import Handler
 from ..node.node import Node
+from ..node.sending import over_limit
 from ..recording.facts import SessionRow, moment
 from . import excess, rows, server
 from .config import EndpointConfig
@@ -44,8 +45,8 @@ class InboundSession(Receiving, Writing):
     # Those of its bases, too: thousands may be open, and with a dict each would take a KiB more.
     __slots__ = (
         "_ahead", "_ahead_task", "_all_read", "_answered", "_came", "_congestion", "_dispatcher",
-        "_hogged", "_node", "_opened_at", "_own", "_queue", "_rates", "_receive", "_send",
-        "_senders", "_sends_eagerly", "_silence", "_task", "_visitor", "_waiting",
+        "_hogged", "_node", "_opened_at", "_own", "_queue", "_queued", "_rates", "_receive",
+        "_send", "_senders", "_sends_eagerly", "_silence", "_task", "_visitor", "_waiting",
         "_waiting_bytes", "bucket", "config", "ending", "handle", "handler", "id", "login",
         "on_end", "over", "params", "record", "subprotocol", "tenant", "user",
     )  # fmt: skip
@@ -63,7 +64,7 @@ class InboundSession(Receiving, Writing):
         visitor: Visitor,
     ) -> None:
         Receiving.__init__(self, node, receive)
-        Writing.__init__(self, node.own, send)
+        Writing.__init__(self, node.own, node.peers.queued, send)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketSession(self.id, here=True)
         self.handler = handler
@@ -179,6 +180,7 @@ class InboundSession(Receiving, Writing):
                 await self._node.recorder.settle()
         finally:
             self._stop_reading_ahead()
+            self._drop_inbox("the task of the session ended first")
 
     async def aclose(
         self, code: int, reason: str = "", cause: CloseCause = CloseCause.HANDLER
@@ -209,6 +211,17 @@ class InboundSession(Receiving, Writing):
         senders, self._senders = self._senders, None
         for task in senders or ():
             task.cancel()
+
+    @property
+    def queued_bytes(self) -> int:
+        return super().queued_bytes + (self._ahead.inbox.memory if self._ahead else 0)
+
+    def free_queue(self, limit: int) -> None:
+        """Close the session, or drop what its peer had sent before it left."""
+        if self.ending is None:
+            self.exceed(excess.too_much_queued(limit, self.queued_bytes))
+        else:
+            self._drop_inbox(over_limit(limit, self.queued_bytes))
 
     def exceed(self, limit: Excess) -> asyncio.Task[Any]:
         reason = cut_reason(limit.reason)
@@ -246,6 +259,7 @@ class InboundSession(Receiving, Writing):
         if self.ending is None:
             self.ending = Ending(code=code, sent=sent, reason=reason, cause=cause, at=time.time())
             self._node.peers.discard(self)
+            self._stop_counting()
             for leave in self.on_end:
                 leave()
             dropped = self._drop_waiting(cause)
@@ -256,6 +270,13 @@ class InboundSession(Receiving, Writing):
             if sent is None:  # nothing is to be told
                 self.let_go()
         return self.ending
+
+    def _drop_inbox(self, why: str) -> None:
+        """Drop what the peer had sent before it left and no callback got; record how much."""
+        dropped = self._ahead.inbox.clear() if self._ahead else 0
+        if dropped:
+            detail = f"messages dropped that waited for the handler: {why}"
+            self.record.event(EventKind.GAP, lost=dropped, detail=detail)
 
     def changed(self, config: EndpointConfig) -> None:
         """Go on under a changed row, from the next message."""

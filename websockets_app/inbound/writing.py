@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
+from ..core.metering import ByteCounter
 from ..core.states import SendAnswer
 from ..dispatch.frames import Frame
 from ..node import eager
@@ -41,8 +42,13 @@ class Writing(Sending):
     record: PeerRecord
     _task: asyncio.Task[Any] | None
 
-    def __init__(self, own: Callable[[Coroutine[Any, Any, Any]], object], send: Send) -> None:
-        super().__init__(own)
+    def __init__(
+        self,
+        own: Callable[[Coroutine[Any, Any, Any]], object],
+        queued: ByteCounter,
+        send: Send,
+    ) -> None:
+        super().__init__(own, queued)
         self._send = send
         self._sends_eagerly = server.is_its_own(send)
         self._senders: set[asyncio.Task[Any]] | None = None

@@ -7,9 +7,11 @@ import itertools
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from operator import attrgetter
 from typing import Any, Final, Protocol
 
 from ..core.close_codes import CloseCode
+from ..core.metering import ByteCounter
 from ..core.peer import Peer
 from ..core.states import CloseCause, SendAnswer
 from ..dispatch.dispatcher import raise_what_ends_the_task
@@ -50,6 +52,9 @@ class LivePeer(Protocol):
         self, code: int, reason: str, cause: CloseCause = CloseCause.HANDLER
     ) -> SendAnswer: ...
     def log_extra(self) -> dict[str, Any]: ...
+    @property
+    def queued_bytes(self) -> int: ...
+    def free_queue(self, limit: int) -> None: ...
     def watch(self) -> None:
         """Look after a peer whose handler has been running since the last sweep."""
 
@@ -57,7 +62,10 @@ class LivePeer(Protocol):
 class Peers:
     """Used in the node's event loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_queued_bytes: int) -> None:
+        self.queued = ByteCounter()
+        """What waits for the handlers of all peers, and for the peers themselves."""
+        self._max_queued_bytes = max_queued_bytes
         self.busy: dict[LivePeer, int] = {}
         """Peers whose handler runs now, each with a number that no other callback has."""
         self._by_id: dict[str, LivePeer] = {}
@@ -120,12 +128,27 @@ class Peers:
             del self.busy[peer]
 
     def sweep(self) -> None:
-        """Let those be watched whose handler still runs the callback of the last sweep."""
+        """Let those be watched whose handler still runs the callback of the last sweep.
+
+        If the messages of all peers take too much memory, free that of the largest queues.
+        """
         seen = self._seen_busy
         for peer, number in self.busy.items():
             if seen.get(peer) == number:
                 peer.watch()
         self._seen_busy = dict(self.busy)
+        if self.queued.total > self._max_queued_bytes:
+            self._free_largest_queues()
+
+    def _free_largest_queues(self) -> None:
+        excess = self.queued.total - self._max_queued_bytes
+        # A peer that has left is busy only: its handler still gets what it sent before.
+        peers = {*self._by_id.values(), *self.busy}
+        for peer in sorted(peers, key=attrgetter("queued_bytes"), reverse=True):
+            if excess <= 0:
+                break
+            excess -= peer.queued_bytes
+            peer.free_queue(self._max_queued_bytes)
 
     def _remove(self, group: str, peer: LivePeer) -> None:
         members = self._groups.get(group)

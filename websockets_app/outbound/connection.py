@@ -49,7 +49,7 @@ class Connection(Sending):
         on_ending: Callable[[Ending], None],
     ) -> None:
         assert config.handler is not None
-        super().__init__(node.own)
+        super().__init__(node.own, node.peers.queued)
         self.id = uuid.uuid4().hex
         self.handle = WebsocketClient(config.id, self.id)
         self.handler: Handler = config.handler
@@ -200,6 +200,7 @@ class Connection(Sending):
         """Note how the connection ended, once; whoever comes later gets the first answer."""
         if self.ending is None:
             self.ending = Ending(code=code, reason=reason, cause=cause)
+            self._stop_counting()
             self._ended_at = time.monotonic()
             self._node.peers.discard(self)
             self.record.closed(code, cause, reason)

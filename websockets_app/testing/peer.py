@@ -52,7 +52,7 @@ class RehearsedPeer(Sending):
         on_handler_error: str,
         on_end: Callable[[], object],
     ) -> None:
-        super().__init__(stage.own)
+        super().__init__(stage.own, stage.peers.queued)
         self.id = uuid.uuid4().hex
         self.handle: Peer = (
             WebsocketSession(self.id, here=True)
@@ -83,6 +83,7 @@ class RehearsedPeer(Sending):
         """Note how the connection ended, once."""
         if not self.closed:
             self._arrivals.end(Closed(int(code), reason))
+            self._stop_counting()
             self._stage.peers.discard(self)
             self._on_end()
 
