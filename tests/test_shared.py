@@ -6,19 +6,29 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache import caches
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import IntegrityError, connections, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connection,
+    connections,
+    transaction,
+)
 from pytest_django import Settings
 
 from tests.infrastructure.waiting import eventually
-from websockets_app.exceptions import InvalidShared, SharedBusy
-from websockets_app.models import SharedMember, SharedValue
-from websockets_app.models.shared import SharedMemberQuerySet
+from websockets_app.exceptions import InvalidShared, SharedBusy, SharedFull
+from websockets_app.models import Endpoint, SharedMember, SharedValue
+from websockets_app.models.node import Now
+from websockets_app.models.shared import PRUNED_AT_ONCE, SharedMemberQuerySet, SharedValueQuerySet
 from websockets_app.shared import stores, values
 from websockets_app.websockets import WebsocketClient, WebsocketSession, shared
 
@@ -268,6 +278,233 @@ def test_threads_that_set_the_same_key_leave_one_of_their_values(
     assert shared.get("key") in range(THREADS)
 
 
+# Expiry
+
+
+def expire(*models: type[SharedValue | SharedMember]) -> None:
+    """Let the rows that have a timeout expire now."""
+    for model in models or (SharedValue, SharedMember):
+        model._default_manager.exclude(expires_at=None).update(
+            expires_at=Now() - timedelta(seconds=1)
+        )
+
+
+def test_a_value_expires_after_its_timeout(store: str) -> None:
+    shared.set("lasting", 1)
+    shared.set("key", 2, timeout=0.5)
+    shared.set("later", 3, timeout=timedelta(days=1))
+    assert shared.get("key") == 2
+    assert eventually(lambda: shared.get("key", "gone") == "gone")
+    assert not shared.delete("key")
+    assert [shared.get(key) for key in ("lasting", "later")] == [1, 3]
+
+
+def test_each_member_expires_after_its_own_timeout(store: str) -> None:
+    shared.add("key", "tom")
+    shared.add("key", "jerry", timeout=0.5)
+    shared.add("key", "spike", timeout=timedelta(days=1))
+    assert shared.members("key") == ["tom", "jerry", "spike"]
+    assert eventually(lambda: shared.members("key") == ["tom", "spike"])
+    assert not shared.remove("key", "jerry")
+    assert shared.add("key", "jerry")
+    assert shared.members("key") == ["tom", "spike", "jerry"]
+
+
+def test_a_key_whose_members_have_all_expired_has_none(store: str) -> None:
+    shared.add("key", "tom", timeout=0.5)
+    assert eventually(lambda: not shared.members("key"))
+    assert not shared.delete("key")
+
+
+def test_the_last_call_decides_when_something_expires(store: str) -> None:
+    shared.set("key", 1, timeout=0.5)
+    shared.set("key", 2)
+    assert shared.add("key", "tom", timeout=0.5)
+    assert not shared.add("key", "tom")
+    shared.add("key", "jerry", timeout=0.5)
+    assert not shared.add("key", "jerry", timeout=1000)
+    shared.set("other", 1)
+    shared.set("other", 1, timeout=0.5)
+    shared.add("other", "spike")
+    shared.add("other", "spike", timeout=0.5)
+    assert eventually(lambda: (shared.get("other"), shared.members("other")) == (None, []))
+    assert shared.get("key") == 2
+    assert shared.members("key") == ["tom", "jerry"]
+
+
+@pytest.mark.parametrize(
+    "timeout", [0, -1, True, "60", float("nan"), float("inf"), 10**12, timedelta(0), timedelta.max]
+)
+def test_a_timeout_that_cannot_be_kept_is_refused(timeout: Any) -> None:
+    with pytest.raises(InvalidShared, match="timeout"):
+        shared.set("key", 1, timeout=timeout)
+    with pytest.raises(InvalidShared, match="timeout"):
+        shared.add("key", 1, timeout=timeout)
+
+
+def test_of_threads_that_add_a_member_that_has_expired_one_did(transactional_db: None) -> None:
+    shared.add("key", "tom", timeout=1)
+    expire()
+    assert sorted(at_once(lambda _: shared.add("key", "tom", timeout=60))) == [False] * 7 + [True]
+    assert shared.members("key") == ["tom"]
+
+
+def test_threads_that_renew_and_let_expire_lose_no_member(transactional_db: None) -> None:
+    def renew(number: int) -> None:
+        for turn in range(5):
+            shared.add("short", turn, timeout=0.001)
+            shared.add("key", number, timeout=0.001)
+            shared.add("key", number, timeout=60)
+            shared.set("value", number, timeout=0.001)
+            shared.set("value", number, timeout=60)
+
+    at_once(renew)
+    assert sorted(shared.members("key")) == list(range(THREADS))
+    assert shared.get("value") in range(THREADS)
+
+
+def expired_rows(number: int) -> None:
+    """Store rows of values and members that have expired, beside two that haven't."""
+    about: dict[str, Any] = {"expires_at": Now() - timedelta(seconds=1)}
+    SharedValue.objects.bulk_create(SharedValue(key=str(n), **about) for n in range(number))
+    SharedMember.objects.bulk_create(
+        SharedMember(key="old", member=str(n), **about) for n in range(number)
+    )
+    shared.set("lasting", 1)
+    shared.add("lasting", 1)
+
+
+def test_a_write_with_a_timeout_deletes_some_expired_rows_and_nothing_else(
+    transactional_db: None,
+) -> None:
+    expired_rows(PRUNED_AT_ONCE + 5)
+    assert SharedValue.objects.count() == SharedMember.objects.count() == PRUNED_AT_ONCE + 6
+    shared.set("new", 1, timeout=60)
+    shared.add("new", 1, timeout=60)
+    assert SharedValue.objects.count() == SharedMember.objects.count() == 7
+    shared.set("new", 2, timeout=60)
+    shared.add("new", 1, timeout=60)
+    assert set(SharedValue.objects.values_list("key", flat=True)) == {"lasting", "new"}
+    assert set(SharedMember.objects.values_list("key", flat=True)) == {"lasting", "new"}
+
+
+def test_expired_rows_are_deleted_after_the_commit_only(transactional_db: None) -> None:
+    expired_rows(1)
+
+    def undo() -> None:
+        with transaction.atomic():
+            shared.set("new", 1, timeout=60)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        undo()
+    assert SharedValue.objects.count() == 2
+    with transaction.atomic():
+        shared.set("new", 1, timeout=60)
+        assert SharedValue.objects.count() == 3
+    assert SharedValue.objects.count() == 2
+
+
+def test_a_write_succeeds_if_expired_rows_cannot_be_deleted(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired_rows(1)
+    monkeypatch.setattr(SharedMemberQuerySet, "delete", failing(DatabaseError("it is away")))
+    shared.add("lasting", 1, timeout=60)
+    assert shared.members("lasting") == [1]
+    assert "it is away" in caplog.text
+
+
+def test_expired_rows_that_others_have_locked_keep_no_write_waiting(
+    transactional_db: None,
+) -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip(f"{connection.vendor} locks no rows, or can't skip them")
+    expired_rows(2)
+
+    def write(number: int) -> None:
+        shared.set("new", number, timeout=60)
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        list(SharedValue.objects.select_for_update().filter(key="0"))
+        pool.submit(write, 1).result(timeout=10)
+        pool.submit(connections.close_all).result()
+    left = SharedValue.objects.exclude(key="lasting")
+    assert set(left.values_list("key", flat=True)) == {"0", "new"}
+
+
+def deadlock(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `write`, ended by a deadlock the first time and never again."""
+    failures = [psycopg.errors.DeadlockDetected("deadlock detected")]
+
+    def fail_once(*args: Any, **options: Any) -> Any:
+        if failures:
+            raise OperationalError("deadlock detected") from failures.pop()
+        return write(*args, **options)
+
+    return fail_once
+
+
+def test_a_write_that_a_deadlock_ended_is_done_again_outside_of_transactions_only(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("update", "upsert", "delete", "create"):
+        for kind in (SharedValueQuerySet, SharedMemberQuerySet):
+            monkeypatch.setattr(kind, name, deadlock(getattr(kind, name)))
+    shared.set("key", 1)
+    assert shared.add("key", "tom")
+    assert shared.remove("key", "tom")
+    assert shared.delete("key")
+    monkeypatch.setattr(SharedValueQuerySet, "upsert", deadlock(SharedValueQuerySet.upsert))
+    with pytest.raises(OperationalError), transaction.atomic():
+        shared.set("key", 1)
+    shared.set("key", 1)
+    monkeypatch.setattr(SharedValueQuerySet, "update", failing(OperationalError("is locked")))
+    with pytest.raises(OperationalError, match="is locked"):
+        shared.set("key", 1)
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise error
+
+    return fail
+
+
+# How much is kept
+
+
+def test_what_code_outside_of_endpoints_adds_is_bounded(db: None, settings: Settings) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "SHARED_ENTRIES": 3}
+    shared.set("a", 1)
+    shared.add("a", 1, timeout=60)
+    shared.add("a", 2, timeout=60)
+    with pytest.raises(SharedFull, match=r"3 shared values and members.*SHARED_ENTRIES'\] all"):
+        shared.set("b", 1)
+    with pytest.raises(SharedFull, match="Code outside of endpoints"):
+        shared.add("a", 3)
+    shared.set("a", 2)
+    assert not shared.add("a", 2, timeout=60)
+    expire(SharedMember)
+    shared.set("b", 1)
+    shared.add("a", 3)
+    with pytest.raises(SharedFull):
+        shared.add("a", 4)
+    shared.remove("a", 3)
+    shared.add("a", 4)
+
+
+def test_entries_of_an_endpoint_leave_others_their_room(db: None, settings: Settings) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "SHARED_ENTRIES": 1}
+    endpoint = Endpoint.objects.create(endpoint="e", handler="handlers.echo")
+    SharedValue.objects.put("theirs", 1, None, endpoint.pk)
+    shared.set("theirs", 2)
+    assert SharedValue.objects.get().endpoint == endpoint
+    shared.set("ours", 1)
+    endpoint.delete()
+    assert shared.get("theirs") == 2
+
+
 # Where it is kept
 
 
@@ -331,6 +568,10 @@ def test_a_lock_that_another_holds_by_now_is_left_to_it(cache: None) -> None:
 async def test_every_asynchronous_form_does_as_the_plain_one(transactional_db: None) -> None:
     await shared.aset("key", [1])
     assert await shared.aget("key") == [1]
+    await shared.aset("brief", 1, timeout=timedelta(seconds=60))
+    await shared.aadd("brief", 1, timeout=60)
+    assert await SharedValue.objects.filter(expires_at__gt=Now()).acount() == 1
+    assert await SharedMember.objects.filter(expires_at__gt=Now()).acount() == 1
     assert await shared.aget("other", 2) == 2
     assert await shared.aadd("key", "tom")
     assert not await shared.aadd("key", "tom")

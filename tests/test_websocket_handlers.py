@@ -6,11 +6,14 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models import Q
+from pytest_django import Settings
 
 from tests.inbound.conftest import WriteHandler, serve
 from tests.inbound.driver import Connection
@@ -18,7 +21,8 @@ from tests.infrastructure.waiting import aeventually
 from websockets_app import websockets
 from websockets_app.dispatch.loader import problem_of
 from websockets_app.inbound.serving import Serving
-from websockets_app.models import Endpoint, Event, LoadError
+from websockets_app.models import Endpoint, Event, LoadError, SharedMember, SharedValue
+from websockets_app.models.node import Now
 from websockets_app.node.handler_retries import HandlerRetries
 from websockets_app.recording.repeats import FIRST
 from websockets_app.websocket_handlers import FAILED, UNKNOWN_MODULE, WRONG_FORMAT, parse
@@ -119,6 +123,87 @@ async def test_a_type_that_the_chat_does_not_know_is_passed_over(serving: Servin
     tom.leave()
     await tom.ended()
     assert await errors(serving) == []
+
+
+async def test_a_name_of_the_chat_lasts_a_day_and_a_welcome_renews_it(serving: Serving) -> None:
+    tom = await opened()
+    await answer(tom, frame(CHAT, type="welcome", **{"from": "Tom"}))
+    lasts = Q(expires_at__gt=Now() + timedelta(hours=23), expires_at__lt=Now() + timedelta(days=1))
+    for model in (SharedValue, SharedMember):
+        assert await model.objects.filter(lasts).acount() == 1
+        await model.objects.all().aupdate(expires_at=Now() + timedelta(hours=1))
+    await answer(tom, frame(CHAT, type="welcome", **{"from": "Tom"}))
+    for model in (SharedValue, SharedMember):
+        assert await model.objects.filter(lasts).acount() == 1
+        await model.objects.all().aupdate(expires_at=Now())
+    assert await answer(tom, frame(CHAT, type="list")) == "[]"
+    tom.leave()
+    await tom.ended()
+
+
+async def test_the_chat_bounds_its_names(serving: Serving, monkeypatch: Any) -> None:
+    tom = await opened()
+    for name in ("", "x" * 41, 7, ["Tom"], None):
+        said = await answer(tom, frame(CHAT, type="welcome", **{"from": name}))
+        assert said == "A name has 1 to 40 characters."
+        tom.send(frame(CHAT, type="message", to=name, message="hello"))
+    monkeypatch.setattr("handlers.chat.chat_service.MAX_MEMBERS", 1)
+    longest = "☃" * 40
+    for name, said in (
+        (longest, f"Welcome {longest}!"),
+        ("Tom", "The chat is full."),
+        (longest, "W"),
+    ):
+        assert (await answer(tom, frame(CHAT, type="welcome", **{"from": name}))).startswith(said)
+    assert json.loads(await answer(tom, frame(CHAT, type="list"))) == [longest]
+    assert await SharedValue.objects.acount() == await SharedMember.objects.acount() == 1
+    tom.leave()
+    await tom.ended()
+    assert await errors(serving) == []
+
+
+# Shared values
+
+COLLECTS = """
+from websockets_app import websockets
+
+def handle(params):
+    websockets.shared.set(params["key"], 1)
+    return [websockets.shared.add("all", params["key"], timeout=60)]
+"""
+COLLECTS_TOO = """
+from websockets_app import websockets
+
+async def on_message(message):
+    await websockets.shared.aset(message, 1)
+    return [await websockets.shared.aadd("all", message)]
+"""
+
+
+async def test_the_handler_of_one_endpoint_cannot_use_up_what_others_may_share(
+    serve: Serve, write_handler: WriteHandler, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "SHARED_ENTRIES": 4}
+    collects = write_handler("collects", COLLECTS)
+    other = {"/other": {"handler": write_handler("collects_too", COLLECTS_TOO)}}
+    serving = await serve(**service(collects), **other)
+    connection, elsewhere = await opened(), await opened("/other")
+    for key in ("a", "b"):
+        assert await answer(connection, frame("collects", key=key)) == "[true]"
+    for key in ("c", "d", "a"):
+        said = FAILED if key != "a" else "[false]"
+        assert await answer(connection, frame("collects", key=key)) == said
+    assert await answer(elsewhere, "c") == "[true]"
+    for one in (connection, elsewhere):
+        one.leave()
+        await one.ended()
+    found = await errors(serving)
+    assert len(found) == 2
+    assert "WEBSOCKETS['SHARED_ENTRIES'] allows 4" in found[0]
+    owners = SharedValue.objects.order_by("key").values_list("key", "endpoint__endpoint")
+    assert [row async for row in owners] == [
+        ("a", "/service/<str:type>"), ("b", "/service/<str:type>"), ("c", "/other"),
+    ]  # fmt: skip
 
 
 # Frames

@@ -100,6 +100,13 @@ class WebsocketsSettings:
     SHARED_VALUE_SIZE: int = 64 * 1024
     """Bytes of one shared value, as JSON."""
 
+    SHARED_ENTRIES: int = 10_000
+    """How many shared values and members the handler of one endpoint may add to the table.
+
+    Those that were deleted or have expired don't count. Code that runs for no endpoint, for
+    example in a view or for a client, may add the same number.
+    """
+
     def __getattribute__(self, name: str) -> Any:
         default = object.__getattribute__(self, name)
         if not name.isupper():

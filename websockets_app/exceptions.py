@@ -19,6 +19,7 @@
     ├── SessionGone                 a callback keeps sending after its peer has left
     ├── NodeUnreachable             a session's node can't be reached over the channel layer
     ├── InvalidShared               a key, value or member can't be shared: the text says why
+    ├── SharedFull                  an endpoint's handler has added as much as the setting allows
     ├── SharedBusy                  other processes never let go of a key's members
     ├── IllegalTransition           a state change that the state machine doesn't know
     ├── InvalidUri                  a client's URI, proxy or header can't be used
@@ -116,6 +117,10 @@ class NodeUnreachable(WebsocketsError):
 
 class InvalidShared(WebsocketsError):
     """A key, value or member can't be shared."""
+
+
+class SharedFull(WebsocketsError):
+    """No more can be shared."""
 
 
 class SharedBusy(WebsocketsError):

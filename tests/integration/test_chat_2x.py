@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
+import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.infrastructure.site import Site
@@ -71,6 +72,45 @@ async def test_tom_and_jerry_at_two_processes_talk_and_are_listed(
         counts = [json.loads(await said(connection)) for connection in (tom, jerry)]
         assert max(counts) == [40, 20]  # whoever came last saw that nobody was lost
     assert "no session for Spike" in second.output
+    for server in (first, second):
+        assert "raised" not in server.output
+
+
+COLLECTS = """
+from websockets_app import websockets
+
+def handle(params):
+    added = [websockets.shared.add("once", number, timeout=60) for number in range(100)]
+    return [sum(added)]
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_of_two_processes_that_add_members_that_have_expired_one_adds_each(
+    make_site: Callable[..., Site], database: str, request: pytest.FixtureRequest
+) -> None:
+    site = make_site()
+    if database == "postgresql":
+        site = make_site(database_url=request.getfixturevalue("postgres_database"))
+    collects = site.write_handler("collects", COLLECTS)
+    site.shell(
+        "Endpoint.objects.create(endpoint='/service/<str:type>', access='public',"
+        f" handler='websockets_app.websocket_handlers', services=['{collects}'])"
+    )
+    first, second = site.start_daphne(), site.start_daphne()
+    async with (
+        connect(first.ws("/service/js")) as tom,
+        connect(second.ws("/service/js")) as jerry,
+    ):
+        for turn in range(2):
+            if turn:
+                site.shell("SharedMember.objects.update(expires_at='2001-01-01T00:00Z')")
+            for connection in (tom, jerry):
+                await ask(connection, "collects")
+            added = [json.loads(await said(connection))[0] for connection in (tom, jerry)]
+            assert sum(added) == 100
+            rows = site.rows("SELECT member FROM websockets_app_sharedmember ORDER BY member")
+            assert len(rows) == 100
     for server in (first, second):
         assert "raised" not in server.output
 

@@ -302,8 +302,8 @@ def test_texts_that_differ_in_one_character_are_different_rows(other: str) -> No
     for name in ("echo", other):
         endpoint(endpoint=name).save()
         client(name=name).save()
-        SharedValue.objects.put(name, name)
-        assert SharedMember.objects.put("key", name)
+        SharedValue.objects.put(name, name, None, None)
+        assert SharedMember.objects.put("key", name, None, None)
     assert Endpoint.objects.get(endpoint=other).endpoint == other
     assert Client.objects.get(name="echo").name == "echo"
     assert SharedValue.objects.get(key="echo").value == "echo"

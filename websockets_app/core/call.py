@@ -25,6 +25,9 @@ class Called(Protocol):
     def params(self) -> Mapping[str, Any]: ...
     @property
     def user(self) -> Any: ...
+    @property
+    def endpoint_id(self) -> int | None:
+        """The primary key of the peer's endpoint; None for a client's connection."""
 
 
 class _CallFields(NamedTuple):
@@ -59,16 +62,27 @@ class Call(_CallFields):
 
     def with_params(self, params: Mapping[str, Any]) -> Call:
         """Return the same call of the same peer, with other params."""
-        return self._replace(peer=_Parametrised(self.peer.handle, params, self.peer.user))
+        return self._replace(peer=_Parametrised(self.peer, params))
 
 
 @dataclass(frozen=True, slots=True)
 class _Parametrised:
     """A peer as `Called`, but for its params: nothing in these can pass for the session."""
 
-    handle: Peer
+    peer: Called
     params: Mapping[str, Any]
-    user: Any
+
+    @property
+    def handle(self) -> Peer:
+        return self.peer.handle
+
+    @property
+    def user(self) -> Any:
+        return self.peer.user
+
+    @property
+    def endpoint_id(self) -> int | None:
+        return self.peer.endpoint_id
 
 
 ARGUMENTS: Final = ("message", "error", "session", "params", "code", "reason", "user")

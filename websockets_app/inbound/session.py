@@ -93,6 +93,10 @@ class InboundSession(Receiving, Writing):
         return self.ending is not None
 
     @property
+    def endpoint_id(self) -> int | None:
+        return self.config.subject.endpoint_id
+
+    @property
     def on_handler_error(self) -> str:
         return self.config.on_handler_error
 

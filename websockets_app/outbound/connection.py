@@ -56,6 +56,7 @@ class Connection(Sending):
         self.config = config
         self.params = _NO_PARAMS
         self.user = None
+        self.endpoint_id = None
         self.ending: Ending | None = None
         self.record = node.recorder.of_peer(config.subject, self.id, config.record_messages)
         self._node = node

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from ..conf import app_settings
@@ -22,6 +23,7 @@ MEMBER_LENGTH: Final = 500
 MEMBER_BYTES: Final = 1500
 """With the longest key, what PostgreSQL takes into an index (2704 bytes for a row of it)."""
 MAX_MEMBERS: Final = 10_000
+MAX_TIMEOUT: Final = timedelta(days=36_525)
 _HANDLES: Final[Mapping[str, type[PeerHandle]]] = {
     "$session": WebsocketSession,
     "$client": WebsocketClient,
@@ -93,6 +95,20 @@ def as_member(member: Any) -> str:
 def member_of(text: str) -> Any:
     """Return the member that `text` stands for."""
     return unpacked(json.loads(text))
+
+
+def as_timeout(timeout: float | timedelta | None) -> timedelta | None:
+    """Return `timeout`, in seconds where it is a number, as one; raise `InvalidShared`."""
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise InvalidShared(f"A timeout is in seconds, or a timedelta; this is {timeout!r:.80}.")
+    if not 0 < seconds <= MAX_TIMEOUT.total_seconds():
+        raise InvalidShared(
+            f"A timeout is longer than 0 and at most 100 years; this is {timeout!r:.80}."
+        )
+    return timedelta(seconds=seconds)
 
 
 def check_number(members: int) -> None:

@@ -62,6 +62,7 @@ class RehearsedPeer(Sending):
         self.handler = handler
         self.params = params
         self.user = user
+        self.endpoint_id = None
         self.on_handler_error = on_handler_error
         subject = Subject(direction, None, None, handler.reference)
         self.record = stage.recorder.of_peer(subject, self.id, MessageRecording.COUNTERS)
