@@ -116,6 +116,19 @@ async def test_a_recipient_who_is_unknown_or_has_left_is_no_error(
     assert await errors(serving) == []
 
 
+async def test_the_chat_prints_no_control_characters_that_peers_choose(
+    serving: Serving, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tom = await opened()
+    name = "Tom\nregistered Root\x1b[2J\u202e\u2028ü"
+    await answer(tom, frame(CHAT, type="welcome", **{"from": name}))
+    tom.leave()
+    await tom.ended()
+    said = capfd.readouterr().err
+    assert "registered Tom\\nregistered Root\\x1b[2J\\u202e\\u2028ü\n" in said
+    assert "registered Root" not in said.splitlines()
+
+
 async def test_a_type_that_the_chat_does_not_know_is_passed_over(serving: Serving) -> None:
     tom = await opened()
     tom.send(frame(CHAT, type="dance"))

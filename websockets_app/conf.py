@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
+
+_REDACTED_NAMES: Final = (
+    "passw", "passphrase", "passcode", "pwd", "secret", "token", "api_key", "access_key",
+    "private_key", "credential", "authorization", "cookie", "sessionid",
+)  # fmt: skip
 
 
 class WebsocketsSettings:
@@ -47,8 +52,17 @@ class WebsocketsSettings:
     Sessions and users are looked up in it, at the handshake and ever after.
     """
 
-    REDACTED_NAMES: Sequence[str] = ("passw", "secret", "token", "api_key", "apikey", "cookie")
-    """Values whose names contain one of these are hidden in recorded payloads."""
+    REDACTED_NAMES: Sequence[str] = _REDACTED_NAMES
+    """Values whose names contain one of these are hidden in payloads, events and logs.
+
+    Case, `-`, `_` and spaces don't matter: `api_key` is in `X-Api-Key` and in `apiKey`.
+    """
+
+    REDACTED_WORDS: Sequence[str] = ("auth", "pass", "pin", "otp", "jwt", "session", "sid", "cvv")
+    """So are values whose names have one of these as a word: `pin` as in `userPin`.
+
+    These are too short to be looked for anywhere in a name: `pin` is in `shipping`.
+    """
 
     EVENT_BUFFER: int = 50_000
     """How many events wait in memory at most while the database is away."""

@@ -21,9 +21,10 @@ from .core.states import EventKind
 from .core.text import tame
 from .dispatch.dispatcher import Target
 from .dispatch.services import PYTHON
+from .redaction import get_logger
 from .websockets import WebsocketSession
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LONGEST_MODULE: Final = 255
 WRONG_FORMAT: Final = "Wrong format of the request"

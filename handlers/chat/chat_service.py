@@ -71,4 +71,6 @@ def session_key(name: str) -> str:
 
 
 def log(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    # Peers choose their names: a line break or an escape sequence in one must not be printed.
+    shown = (char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    print("".join(shown), file=sys.stderr, flush=True)

@@ -29,7 +29,9 @@ def statuses() -> dict[str, str]:
     ("content", "kind", "shown"),
     [
         ({"text": "<b>hello</b>"}, "text", "&lt;b&gt;hello&lt;/b&gt;"),
+        ({"text": "user=tom&pwd=hunter2"}, "text", "user=tom&amp;pwd=…"),
         ({"binary": b"\x00\xff"}, "binary", "00 ff"),
+        ({"binary": b"\xa8password\xa7hunter2"}, "binary", "…"),
         ({"close_code": 4000, "close_reason": "that is all"}, "close", "4000 that is all"),
         (
             {"close_code": 4000, "close_cause": "admin"},

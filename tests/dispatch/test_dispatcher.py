@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from types import MappingProxyType
@@ -168,6 +169,45 @@ async def test_a_failure_is_logged_with_endpoint_and_session(
     assert record.getMessage() == f"on_open of {target.handler.reference} raised"
     assert (record.__dict__["endpoint"], record.__dict__["session"]) == ("echo", "0123")
     assert record.exc_info is not None
+
+
+async def test_a_failure_tells_no_secret_of_its_message_and_forges_no_line(
+    dispatch: Dispatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    dispatcher, target = dispatch(
+        "import json\n"
+        "heard = []\n"
+        "def on_message(message):\n"
+        "    if message == 'what?': return heard\n"
+        "    read = json.loads(message)\n"
+        "    try: {}[read['password']]\n"
+        "    except KeyError as error: raise ValueError(read['text'] + message) from error\n"
+        "def on_error(error): heard.append(error)\n"
+    )
+    forged = "\nERROR root: forged \x1b[2J"
+    await dispatcher.message(json.dumps({"password": "hunter2", "text": forged}))
+    await dispatcher.message("what?")
+    [(_, text, trace)] = target.failures
+    heard = str(target.sent[0])
+    assert "KeyError: '…'" in trace
+    for told in (text, trace, heard, caplog.text):
+        assert "ValueError" in told
+        assert "hunter2" not in told
+        assert "\x1b" not in told
+        assert "\nERROR root" not in told
+
+
+async def test_may_open_tells_no_captured_secret(
+    dispatch: Dispatch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Target, "params", MappingProxyType({"token": "hunter2"}))
+    dispatcher, _ = dispatch(
+        "def may_open(params): raise KeyError(params['token'])\ndef on_open(): pass"
+    )
+    with pytest.raises(MayOpenFailed) as failed:
+        await dispatcher.may_open()
+    assert str(failed.value) == "may_open raised KeyError: '…'"
+    assert "hunter2" not in caplog.text
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -95,3 +95,22 @@ async def test_async_code_asks_for_a_session_of_another_process_by_coroutines(
     for name in ("closed", "params", "user"):
         with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\(\)"):
             getattr(session, name)
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "shown", "shown_params"),
+    [
+        ("/ws/hunter2/hall", {"token": "hunter2", "room": "hall"},
+         "/ws/…/hall", {"token": "…", "room": "hall"}),
+        ("/ws/0042", {"userPin": 42}, "/ws/00…", {"userPin": "…"}),
+        ("/ws/aHVudGVyMg", {"secret": b"hunter2"}, "…", {"secret": "…"}),
+        ("/ws/token=hunter2", {}, "/ws/token=…", {}),
+        ("/ws/x", {"form": "pwd=hunter2"}, "/ws/x", {"form": "pwd=…"}),
+    ],
+)  # fmt: skip
+def test_a_captured_secret_is_hidden_in_the_path_and_the_params(
+    path: str, params: dict[str, object], shown: str, shown_params: dict[str, str]
+) -> None:
+    handshake = Handshake(scope={"path": path, "headers": []}, params=params)
+    columns = rows.of_handshake(handshake)
+    assert (columns["path"], columns["params"]) == (shown, shown_params)

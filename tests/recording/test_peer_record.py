@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import threading
 from typing import Any
 
 import pytest
 
-from tests.recording.conftest import ECHO
+from tests.recording.conftest import ECHO, Away
 from websockets_app.core.states import CloseCause, EventKind
 from websockets_app.models import Event, Minute
+from websockets_app.recording import writer
 from websockets_app.recording.facts import Fact
-from websockets_app.recording.peer_record import DETAIL_LIMIT, PAYLOAD_LIMIT, PeerRecord
+from websockets_app.recording.payloads import PAYLOAD_LIMIT, redact_payloads
+from websockets_app.recording.peer_record import DETAIL_LIMIT, PeerRecord
 from websockets_app.recording.recorder import Recorder
 
 
@@ -23,7 +27,10 @@ async def recorder() -> Any:
 
 
 def facts(recorder: Recorder) -> list[Fact]:
-    return recorder._buffer.take(1000)
+    """Return what is recorded, as the writer's thread writes it."""
+    taken = recorder._buffer.take(1000)
+    redact_payloads(taken)
+    return taken
 
 
 def peer(recorder: Recorder, messages: str = "counters") -> PeerRecord:
@@ -67,8 +74,9 @@ async def test_a_long_payload_is_cut_and_its_size_and_hash_are_those_of_the_whol
 ) -> None:
     peer(recorder, "payloads").received(message, len(message.encode()))
     [fact] = facts(recorder)
-    assert PAYLOAD_LIMIT - 4 < len(fact.payload.encode()) <= PAYLOAD_LIMIT
+    assert isinstance(fact.payload, str)
     assert message.startswith(fact.payload)
+    assert PAYLOAD_LIMIT - 4 < len(fact.payload.encode()) <= PAYLOAD_LIMIT
     assert fact.size == len(message.encode()) == 100_000
     assert fact.sha256 == hashlib.sha256(message.encode()).hexdigest()
 
@@ -136,3 +144,81 @@ async def test_a_message_with_nul_is_recorded_on_every_database(
     event = await Event.objects.aget()
     assert event.payload == ("a␀b" if isinstance(message, str) else "610062")
     assert event.size == 3
+
+
+async def test_an_empty_message_has_a_hash_if_payloads_are_recorded(recorder: Recorder) -> None:
+    peer(recorder, "payloads").received("", 0)
+    peer(recorder, "rows").received("", 0)
+    hashed, plain = facts(recorder)
+    assert (hashed.payload, hashed.sha256) == ("", hashlib.sha256(b"").hexdigest())
+    assert (plain.payload, plain.sha256) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ('{"password": "hunter2", "n": 1}', '{"password": "…", "n": 1}'),
+        ('{"password": "hunter2', "…"),
+        (b'{"password": "hunter2"}', '{"password": "…"}'.encode().hex()),
+        (b"\xa8password\xa7hunter2", "…"),
+        (json.dumps({"password": "hunter2", "words": ["word"] * 100_000}), "…"),
+        (json.dumps({"words": ["word"] * 10_000, "password": "hunter2"}),
+         json.dumps({"words": ["word"] * 10_000})[:PAYLOAD_LIMIT]),
+    ],
+    ids=["json", "broken", "binary", "messagepack", "too long", "long"],
+)  # fmt: skip
+async def test_the_stored_payload_has_no_secret_and_its_size_and_hash_are_those_of_the_message(
+    recorder: Recorder, transactional_db: None, message: str | bytes, shown: str
+) -> None:
+    raw = message.encode() if isinstance(message, str) else message
+    peer(recorder, "payloads").received(message, len(raw))
+    assert await recorder.flush()
+    event = await Event.objects.aget()
+    assert (event.payload, event.size) == (shown, len(raw))
+    assert event.sha256 == hashlib.sha256(raw).hexdigest()
+
+
+async def test_the_loop_neither_hashes_nor_parses_a_payload(
+    recorder: Recorder, transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[threading.Thread] = set()
+
+    def noted(facts: list[Fact]) -> None:
+        threads.add(threading.current_thread())
+        redact_payloads(facts)
+
+    monkeypatch.setattr(writer, "redact_payloads", noted)
+    message = json.dumps({"password": "hunter2"})
+    peer(recorder, "payloads").received(message, len(message))
+    [waiting] = recorder._buffer._facts
+    assert waiting.payload is message
+    assert await recorder.flush()
+    assert threads
+    assert threading.main_thread() not in threads
+
+
+async def test_a_payload_that_waits_for_the_database_is_redacted_once(
+    recorder: Recorder, transactional_db: None
+) -> None:
+    message = "x" * 100_000
+    peer(recorder, "payloads").received(message, len(message))
+    async with Away():
+        assert not await recorder.flush()
+    [waiting] = recorder._buffer._facts
+    assert waiting.payload == "x" * PAYLOAD_LIMIT
+    assert recorder._buffer._text == PAYLOAD_LIMIT
+    assert await recorder.flush()
+    assert (await Event.objects.aget()).sha256 == hashlib.sha256(message.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "kind", [EventKind.ERROR, EventKind.CLOSE, EventKind.REFUSED, EventKind.PROBLEM]
+)
+async def test_the_detail_of_no_event_has_a_secret(
+    recorder: Recorder, transactional_db: None, kind: EventKind
+) -> None:
+    recorder.add_own(kind, ECHO, detail="no login: password=hunter2")
+    peer(recorder).event(kind, detail='bad {"token": "hunter2"}')
+    assert await recorder.flush()
+    details = [event.detail async for event in Event.objects.order_by("pk")]
+    assert details == ["no login: password=…", 'bad {"token": "…"}']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -17,6 +16,7 @@ from ..dispatch.loader import resolve_typed
 from ..dispatch.services import resolve_services
 from ..exceptions import ConfigurationError, HandlerProblem, UnknownEngine
 from ..models.validators import validate_services
+from ..redaction import get_logger
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
@@ -25,7 +25,7 @@ else:
 
 WIDE: Final = {"endpoint", "handler", "uri"}
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class HandlerInput(AdminTextInputWidget):

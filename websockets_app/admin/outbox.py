@@ -14,10 +14,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from ..core.redaction import REDACTED
 from ..core.states import OutboxStatus
 from ..models import Client, OutboxMessage
 from ..models.choices import OUTBOX_STATUS
 from ..models.outbox import OutboxQuerySet
+from ..redaction import redactor
 from .base import ReadOnlyAdmin, Tool, badge, changelist_url, cut, exact_time
 from .filters import ClientFilter
 
@@ -181,7 +183,10 @@ def _content(message: OutboxMessage) -> str:
         cause = message.get_close_cause_display()
         told = f"{message.close_code} {message.close_reason}".rstrip()
         return f"{told} ({cause})" if cause else told
-    return message.text if message.text is not None else bytes(message.binary or b"").hex(" ")
+    if message.text is not None:
+        return redactor().payload(message.text)
+    shown = redactor().binary_payload(bytes(message.binary or b""))
+    return REDACTED if shown is None else shown.hex(" ")
 
 
 def _give_up(chosen: OutboxQuerySet) -> int:

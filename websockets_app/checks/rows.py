@@ -21,6 +21,7 @@ from ..models.shadowing import never_reached
 from ..outbound.address import AllowedHosts
 from ..outbound.config import environment_problem
 from ..outbound.config import problem_of as problem_of_client
+from ..redaction import clean
 from .options import are_usable
 from .tags import WEBSOCKETS
 
@@ -34,7 +35,10 @@ def check_rows(databases: Sequence[str] | None = None, **kwargs: Any) -> list[ch
         clients = list(Client.objects.all())
     except (OperationalError, ProgrammingError):  # not migrated yet, or away
         return []
-    return [*_check_endpoints(endpoints), *_check_clients(clients)]
+    found = [*_check_endpoints(endpoints), *_check_clients(clients)]
+    for message in found:
+        message.msg = clean(message.msg)
+    return found
 
 
 def _check_endpoints(endpoints: list[Endpoint]) -> Iterator[checks.CheckMessage]:

@@ -7,8 +7,6 @@ and a call of `on_error`.
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Awaitable
 from functools import partial
 from types import NoneType
@@ -19,12 +17,14 @@ from ..core.close_codes import CloseCode
 from ..core.states import CloseCause, EventKind, Method, OnHandlerError
 from ..exceptions import MayOpenFailed, SessionGone
 from ..recording.peer_record import PeerRecord
+from ..redaction import get_logger
 from .callback_threads import CallbackThreads, ThreadBinding
+from .failure import Failure
 from .frames import Frame, as_frame
 from .loader import Callback, Handler
 from .pool import SyncPool
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ON_MESSAGE: Final = Method.ON_MESSAGE  # Python 3.11 takes its time to look up a member
 _call = partial(tuple.__new__, Call)  # half the time of `Call(…)`, for every message
@@ -65,12 +65,14 @@ class Dispatcher:
         target = self._target
         if target.handler.may_open is None:
             return True
+        call = Call(Method.MAY_OPEN, target)
         try:
-            return await self._run(target.handler.may_open, Call(Method.MAY_OPEN, target))
+            return await self._run(target.handler.may_open, call)
         except BaseException as error:
             raise_what_ends_the_task(error)
-            self._log(target.handler.may_open, error)
-            raise MayOpenFailed(f"may_open raised {_text(error)}") from error
+            failure = Failure(target.handler.may_open, call, error)
+            self._log(failure)
+            raise MayOpenFailed(f"may_open raised {failure.text}") from error
 
     async def open(self) -> None:
         """Run `on_open`. Called in the task that runs the other callbacks, too."""
@@ -98,7 +100,7 @@ class Dispatcher:
         except BaseException as error:
             raise_what_ends_the_task(error)
             if not self._was_ended_by_peer(error):
-                self._report(target.handler.on_error, error)
+                self._report(Failure(target.handler.on_error, call, error))
 
     async def close(self, code: int, reason: str) -> None:
         target = self._target
@@ -109,7 +111,7 @@ class Dispatcher:
             await self._run(target.handler.on_close, call)
         except BaseException as error:
             raise_what_ends_the_task(error)
-            await self._fail(target.handler.on_close, error)
+            await self._fail(Failure(target.handler.on_close, call, error))
 
     async def _answer(self, callback: Callback, call: Call) -> None:
         """Run a callback and send what it returns. The hot path: as few calls as can be."""
@@ -122,7 +124,7 @@ class Dispatcher:
             if result is not None:
                 await self._target.answer(result if isinstance(result, str) else as_frame(result))
         except BaseException as error:
-            await self._failed(callback, error)
+            await self._failed(Failure(callback, call, error))
         finally:
             # Not reset(token): only the message must not stay alive with an idle peer.
             current_call.set(None)
@@ -154,19 +156,20 @@ class Dispatcher:
             return result
         return await result
 
-    async def _failed(self, callback: Callback, error: BaseException) -> None:
+    async def _failed(self, failure: Failure) -> None:
         """Tell of what `on_open` or `on_message` raised, and do what the row says of it."""
-        raise_what_ends_the_task(error)
-        await self._fail(callback, error)
+        raise_what_ends_the_task(failure.error)
+        await self._fail(failure)
         if self._target.on_handler_error == OnHandlerError.CLOSE:
             await self._target.aclose(
                 CloseCode.INTERNAL_ERROR, "handler error", CloseCause.HANDLER_ERROR
             )
 
-    async def _fail(self, callback: Callback, error: BaseException) -> None:
-        if not self._was_ended_by_peer(error):
-            self._report(callback, error)
-            await self.error(_text(error))
+    async def _fail(self, failure: Failure) -> None:
+        if not self._was_ended_by_peer(failure.error):
+            self._report(failure)
+            if self._target.handler.on_error is not None:
+                await self.error(failure.text)
 
     def _was_ended_by_peer(self, error: BaseException) -> bool:
         """Tell whether a callback ended because its own peer has left, which is no error."""
@@ -174,27 +177,27 @@ class Dispatcher:
             return all(map(self._was_ended_by_peer, error.exceptions))
         return isinstance(error, SessionGone) and error.session == self._target.handle
 
-    def _report(self, callback: Callback, error: BaseException) -> None:
+    def _report(self, failure: Failure) -> None:
         """Log and record what a callback raised; only count what it raises again and again."""
         record = self._target.record
-        if self._log(callback, error):
-            record.error(_detail(callback, error))
+        if self._log(failure):
+            record.error(failure.detail)
         else:
             record.count_error()
 
-    def _log(self, callback: Callback, error: BaseException) -> bool:
+    def _log(self, failure: Failure) -> bool:
         """Log what a callback raised, unless that is a repeat; return whether it was logged."""
         target = self._target
         if target.record.is_repeat(
             EventKind.ERROR,
-            f"{callback.name} {type(error).__qualname__} {_place(error)}",
-            lambda: _detail(callback, error),
-            recorded=callback.name != Method.MAY_OPEN,
+            failure.kind,
+            lambda: failure.detail,
+            recorded=failure.callback.name != Method.MAY_OPEN,
         ):
             return False
         logger.error(
-            "%s of %s raised", callback.name, target.handler.reference,
-            exc_info=error, extra=target.log_extra(),
+            "%s of %s raised", failure.callback.name, target.handler.reference,
+            exc_info=failure.shown, extra=target.log_extra(),
         )  # fmt: skip
         return True
 
@@ -217,24 +220,3 @@ def raise_what_ends_the_task(error: BaseException) -> None:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise error
-
-
-def _text(error: BaseException) -> str:
-    try:
-        said = str(error)
-    except Exception:  # an exception's own code, too, may raise
-        said = "<it can't be told as text>"
-    return f"{type(error).__name__}: {said}"
-
-
-def _detail(callback: Callback, error: BaseException) -> str:
-    trace = "".join(traceback.format_exception(error))
-    return f"{callback.name}: {_text(error)}\n\n{trace}"
-
-
-def _place(error: BaseException) -> str:
-    """Return the file and line that raised `error`."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from ..conf import app_settings
 from ..core import reference as references
+from ..core.exception_texts import text_of
 from ..exceptions import (
     ConfigurationError,
     HandlerImportFailed,
@@ -23,6 +24,7 @@ from ..exceptions import (
     HandlerNotFound,
     UnknownEngine,
 )
+from ..redaction import clean
 
 FUNCTIONS: Final = ("on_open", "on_message", "on_error", "on_close", "may_open")
 """The names that a handler may define: the callbacks, and the question before them."""
@@ -133,7 +135,7 @@ def _is_missing(name: str, error: ModuleNotFoundError) -> bool:
 
 
 def _told(name: str, error: BaseException) -> str:
-    return f"{name!r} can't be imported: {type(error).__name__}: {error}"
+    return f"{name!r} can't be imported: {type(error).__name__}: {clean(text_of(error))}"
 
 
 def _modules_below(package: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ..database import again_where_cut
 from ..exceptions import MayOpenFailed
 from ..node.node import Node
 from ..recording.repeats import Occurrence
+from ..redaction import get_logger
 from . import access, logins, origins, revocation
 from .access import Refusal
 from .config import EndpointConfig
@@ -33,7 +33,7 @@ from .session import InboundSession
 from .tenants import tenant_context
 from .visitor import Visitor
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

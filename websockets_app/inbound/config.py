@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,8 +13,9 @@ from ..exceptions import InvalidEndpoint
 from ..models import Endpoint
 from ..models.patterns import EndpointPattern, compile_route
 from ..recording.facts import Subject
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from typing import Any, Final
 
 from channels.consumer import AsyncConsumer
@@ -15,6 +14,7 @@ from ..core.states import CloseCause, EventKind
 from ..core.text import tame
 from ..recording.facts import Subject
 from ..recording.repeats import Occurrence
+from ..redaction import clean, get_logger
 from . import server
 from .access import KEPT_OUT, NOT_FOUND, NOT_YET, Refusal
 from .admission import admit
@@ -24,7 +24,7 @@ from .server import Receive, Send
 from .serving import Serving, get_serving
 from .session import InboundSession
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LINGER_SECONDS: Final = 1.0
 """How long the server's task waits for a handler, and its `on_close`, when the session is over."""
@@ -90,7 +90,7 @@ async def _refuse(
 ) -> None:
     """Refuse a handshake: to the peer without internals, to the operator with the reason."""
     recorder = serving.node.recorder
-    path, reason = handshake.path, tame(refusal.reason, 1000)
+    path, reason = handshake.path, clean(refusal.reason, 1000)
     one = Occurrence(f"{path}: {reason}", refusal.code, refusal.cause)
     equal_in = f"{refusal.code} {refusal.cause} {handshake.address_group}"
     # Unknown paths are counted together: a peer can make up any number of them.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -15,9 +14,10 @@ from ..core.states import CloseCause, DrainState, EventKind, SendAnswer
 from ..models import Drain
 from ..node.looper import repeat
 from ..node.node import Node
+from ..redaction import get_logger
 from .session import InboundSession
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)

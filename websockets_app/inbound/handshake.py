@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -13,10 +12,12 @@ from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 
 from ..conf import app_settings
 from ..core.forwarding import Proxies, address_group, is_loopback, visitor_address
+from ..core.redaction import REDACTED
 from ..core.text import tame
+from ..redaction import clean, get_logger, redactor
 from .tenants import tenant_of
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MAX_RECORDED: Final = 500
 """Characters that are recorded of a path, and of each value that it captures."""
@@ -86,13 +87,32 @@ class Handshake:
 
     @property
     def path(self) -> str:
-        """The path, fit for a log line and a row."""
-        return tame(self.scope["path"], MAX_RECORDED)
+        """The path, fit for a log line and a row, without the values of secret captures."""
+        path = self.scope["path"]
+        is_secret = redactor().is_secret
+        for value in [str(value) for name, value in self.params.items() if is_secret(name)]:
+            # A converter may have changed the value so that it isn't found in the path.
+            path = path.replace(value, REDACTED) if value and value in path else REDACTED
+        return clean(path, MAX_RECORDED)
+
+    @property
+    def shown_params(self) -> dict[str, str]:
+        """What the pattern captured, fit for a row."""
+        is_secret, redact = redactor().is_secret, redactor().text
+        return {
+            name: REDACTED if is_secret(name) else _cut(redact(str(value)))
+            for name, value in self.params.items()
+        }
 
     def negotiate(self, preferred: tuple[str, ...]) -> str | None:
         """Return the first of `preferred` subprotocols that the peer offers (RFC 6455 §4.2.2)."""
         offered = self.scope.get("subprotocols", ())
         return next((name for name in preferred if name in offered), None)
+
+
+def _cut(text: str) -> str:
+    """Return `text` in at most `MAX_RECORDED` characters; unlike a path's, none is escaped."""
+    return text if len(text) <= MAX_RECORDED else text[: MAX_RECORDED - 1] + "…"
 
 
 def _trusted_proxies() -> Proxies:

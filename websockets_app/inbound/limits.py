@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from ..core.circuit_breaker import CircuitBreaker
 from ..core.states import EventKind
 from ..node.looper import repeat
 from ..node.node import Node
+from ..redaction import get_logger
 from . import excess
 from .connection_rates import ConnectionRates
 from .neighbours import Neighbours
@@ -22,7 +22,7 @@ from .session import InboundSession
 if TYPE_CHECKING:
     from .rate_store import RateStore
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 """How often idle and congested sessions are looked for: so much later may they be closed."""

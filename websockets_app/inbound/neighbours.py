@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from functools import partial
 from typing import Final
@@ -18,11 +17,12 @@ from ..models import Node as NodeRow
 from ..node.looper import repeat
 from ..node.node import Node
 from ..recording.repeats import Occurrence
+from ..redaction import get_logger
 from .config import EndpointConfig
 from .seats import NOBODY, Taken
 from .visitor import Visitor
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ANSWER_SECONDS: Final = 5.0
 COUNT_SECONDS: Final = 0.25

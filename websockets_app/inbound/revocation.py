@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ..core.states import CloseCause
-from ..core.text import tame
 from ..database import DatabaseThread
+from ..redaction import get_logger
 from . import access, logins
 from .access import Refusal, unauthenticated
 from .config import EndpointConfig
@@ -22,7 +21,7 @@ from .session import InboundSession
 from .successor import has_changed, successor
 from .tenants import tenant_context
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 POLL_SECONDS: Final = 2.0
 """Two polls and what they take fit into the five seconds within which a session has to close."""
@@ -227,5 +226,5 @@ def _moved(visits: list[Visit], stored: dict[str, Login]) -> list[tuple[InboundS
 
 
 async def _close(session: InboundSession, refusal: Refusal) -> None:
-    logger.info("Closing a session: %s", tame(refusal.reason), extra=session.log_extra())
+    logger.info("Closing a session: %s", refusal.reason, extra=session.log_extra())
     await session.aclose(refusal.code, refusal.farewell, CloseCause.REVOKED)

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 
-from ..core.text import tame
 from ..recording.facts import SessionRow, moment
 from ..recording.peer_record import PeerRecord
+from ..redaction import clean
 from .config import EndpointConfig
 from .ending import Ending
-from .handshake import MAX_RECORDED, Handshake
+from .handshake import Handshake
 from .rights import database_of, is_of_another_database
 
 
@@ -41,16 +41,11 @@ def of_endpoint(config: EndpointConfig) -> SessionRow:
 def of_handshake(handshake: Handshake) -> SessionRow:
     return {
         "path": handshake.path,
-        "params": {name: _cut(str(value)) for name, value in handshake.params.items()},
+        "params": handshake.shown_params,
         "address": handshake.address,
         "address_group": handshake.address_group,
-        "origin": tame(handshake.headers.get("origin", ""), 255),
+        "origin": clean(handshake.headers.get("origin", ""), 255),
     }
-
-
-def _cut(text: str) -> str:
-    """Return `text` in at most `MAX_RECORDED` characters; unlike a path's, none is escaped."""
-    return text if len(text) <= MAX_RECORDED else text[: MAX_RECORDED - 1] + "…"
 
 
 def of_user(user: Any, handshake: Handshake | None = None) -> SessionRow:

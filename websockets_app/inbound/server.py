@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -12,8 +11,9 @@ from typing import Any, Final
 
 from ..core.close_codes import CloseCode, code_on_the_wire
 from ..dispatch.frames import Frame, size_of
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..node.handler_retries import STEP_SECONDS, HandlerRetries
 from ..node.looper import repeat
 from ..node.node import Node
 from ..node.watcher import Change, Watcher
+from ..redaction import get_logger
 from . import revocation, server
 from .config import EndpointConfig, prepare, with_handler
 from .drains import Drains
@@ -24,7 +24,7 @@ from .limits import Limits
 from .registry import Registry
 from .session import InboundSession
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Serving:

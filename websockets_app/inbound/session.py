@@ -8,7 +8,6 @@ that leaves is noticed.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
@@ -22,6 +21,7 @@ from ..dispatch.loader import Handler
 from ..node.node import Node
 from ..node.sending import over_limit
 from ..recording.facts import SessionRow, moment
+from ..redaction import get_logger
 from . import excess, rows, server
 from .config import EndpointConfig
 from .ending import Ending
@@ -36,7 +36,7 @@ from .server import Receive, Send
 from .visitor import Visitor
 from .writing import HOGGED_MOST, RECEIVED_COST, Writing
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class InboundSession(Receiving, Writing):

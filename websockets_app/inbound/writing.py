@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -14,11 +13,12 @@ from ..dispatch.frames import Frame
 from ..node import eager
 from ..node.sending import Sending
 from ..recording.peer_record import PeerRecord
+from ..redaction import get_logger
 from . import server
 from .ending import Ending
 from .server import Send
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HOGGED_MOST: Final = 128 * 1024
 """Bytes that a session may send before others have their turn."""

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ..conf import app_settings
 from ..core.environment import AllowedVariables, names_in
 from ..core.states import Desired, MessageRecording, OnHandlerError, OnUncertain, OutboxStatus
+from ..core.text import tame
 from . import choices, validators
 from .descriptor import Descriptor, DescriptorManager, DescriptorQuerySet
 from .fields import ExactCharField
@@ -212,7 +213,7 @@ class Client(Descriptor):
         )
 
     def __str__(self) -> str:
-        return self.name
+        return tame(self.name)
 
     def contradictions(self) -> dict[str, ValidationError]:
         found = super().contradictions()

@@ -14,6 +14,7 @@ from django.urls import get_script_prefix
 from django.utils.translation import gettext_lazy as _
 
 from ..core.states import Access, MessageRecording, OnChange, OnHandlerError, RateScope
+from ..core.text import tame
 from . import choices, patterns, validators
 from .descriptor import Descriptor, DescriptorManager, DescriptorQuerySet
 from .fields import ExactCharField
@@ -258,7 +259,7 @@ class Endpoint(Descriptor):
         )
 
     def __str__(self) -> str:
-        return self.endpoint
+        return tame(self.endpoint)
 
     @property
     def path(self) -> str:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..core.states import NodeKind, NodeState
+from ..core.text import tame
 from . import choices
 from .load_error import LoadError
 from .primary import PrimaryQuerySet
@@ -182,4 +183,4 @@ class Node(models.Model):
         indexes = (models.Index(fields=("state",), name="websockets_node_state"),)
 
     def __str__(self) -> str:
-        return f"{self.hostname}:{self.pid} ({self.id[:8]})"
+        return tame(f"{self.hostname}:{self.pid} ({self.id[:8]})")

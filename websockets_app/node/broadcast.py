@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any, Final
 
 from ..dispatch.frames import Frame, as_frame
+from ..redaction import get_logger
 from . import elsewhere, mail
 from .channel_layer import configured_layer, reach_of, spans_processes
 from .handles import refuse_in_event_loop
 from .node import Node, nodes, wait_for
 from .peers import FAN_OUT_SECONDS
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _ANSWER_SECONDS: Final = FAN_OUT_SECONDS + elsewhere.LOOP_SECONDS
 

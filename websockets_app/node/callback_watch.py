@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from typing import Final, NamedTuple
@@ -12,9 +11,10 @@ from ..core.states import EventKind
 from ..dispatch.pool import SyncPool
 from ..recording.facts import Subject
 from ..recording.recorder import Recorder
+from ..redaction import get_logger
 from .peers import LivePeer, Peers
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 10.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import Any, Final
 
@@ -14,8 +13,9 @@ from channels.layers import (
 )
 
 from ..conf import app_settings
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PREFIX: Final = "websockets_app.node"
 CAPACITY: Final = 10_000

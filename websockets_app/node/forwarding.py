@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -11,8 +10,9 @@ from typing import Any, Final, Generic, TypeVar
 from django.db import connections
 
 from ..exceptions import WebsocketsError
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 MOST: Final = 10_000
 """What waits at most; more comes only from who sends faster than the layer takes it."""

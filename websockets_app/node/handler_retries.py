@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,9 +13,10 @@ from ..core.policy import Backoff
 from ..database import DatabaseThread
 from ..models import LoadError
 from ..recording.facts import Subject, moment, storable
+from ..redaction import get_logger
 from .watcher import Change
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 STEP_SECONDS: Final = 0.5
 BACKOFF: Final = Backoff(base=1.0, ceiling=60.0)

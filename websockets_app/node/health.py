@@ -17,6 +17,7 @@ from ..core.table import aligned
 from ..core.text import tame
 from ..models import Client, Node
 from ..models.node import NodeQuerySet, Now
+from ..redaction import clean
 
 START_A_RUNNER: Final = "start manage.py run_websocket_clients"
 
@@ -85,7 +86,7 @@ def examine(kinds: Collection[str] = (), *, local: bool = False, every: bool = F
 
 def no_answer(error: Error) -> str:
     """Return what to tell of a database that is away, on one line."""
-    return f"The database doesn't answer: {tame(' '.join(str(error).split()))}"
+    return f"The database doesn't answer: {clean(' '.join(str(error).split()), 200)}"
 
 
 def live_runners() -> frozenset[str]:

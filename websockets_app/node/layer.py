@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -19,11 +18,12 @@ from ..conf import app_settings
 from ..core.numbering import MOST, Numbering
 from ..core.states import Topic
 from ..exceptions import NodeUnreachable
+from ..redaction import clean, get_logger
 from . import channel_layer
 from .channel_layer import CAPACITY, PREFIX
 from .mail import Mail
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 GROUP: Final = "websockets_app.nodes"
 NUDGE: Final = "websockets_app.nudge"
@@ -319,4 +319,4 @@ class NodeLayer:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {ANSWER_SECONDS:g} s"
-    return str(error).rstrip(".") or repr(error)
+    return clean(str(error).rstrip(".") or repr(error))

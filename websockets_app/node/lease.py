@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
@@ -18,8 +17,9 @@ from ..core.states import CloseCause, Direction, EventKind, NodeKind
 from ..database import DatabaseThread
 from ..models import ClientRuntime, Event, Node, Session
 from ..recording.facts import moment
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class Lease:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 import uuid
@@ -23,6 +22,7 @@ from ..exceptions import NodeUnreachable
 from ..forking import in_forked_child
 from ..models import Node as NodeRow
 from ..recording.recorder import Recorder
+from ..redaction import get_logger
 from . import callback_watch, mail
 from .callback_watch import CallbackWatch
 from .forwarding import Forwarding
@@ -32,7 +32,7 @@ from .looper import repeat
 from .peers import LivePeer, Peers
 from .watcher import Watcher
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -10,12 +9,13 @@ from typing import Any, Final
 from asgiref.sync import async_to_sync
 
 from ..core.states import Topic
+from ..redaction import get_logger
 from ..signals import descriptors_changed, outbox_filled
 from .channel_layer import spans_processes
 from .layer import NodeLayer
 from .node import nodes
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 OUTBOX_SECONDS: Final = 0.1
 """The shortest time between two nudges about the outbox: who sends a lot nudges once for many.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from operator import attrgetter
@@ -18,8 +17,9 @@ from ..dispatch.dispatcher import raise_what_ends_the_task
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..recording.peer_record import PeerRecord
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 FAN_OUT_SECONDS: Final = 5.0
 """How long one member of a group may keep a broadcast waiting."""

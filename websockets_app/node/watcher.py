@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -12,8 +11,9 @@ from django.db import DatabaseError, InterfaceError
 
 from ..database import DatabaseThread
 from ..models.descriptor import Descriptor, DescriptorQuerySet, Watermark
+from ..redaction import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 ModelT = TypeVar("ModelT", bound=Descriptor)
 PreparedT = TypeVar("PreparedT")

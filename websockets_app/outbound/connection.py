@@ -8,7 +8,6 @@ looks whether the peer has left meanwhile.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -27,12 +26,13 @@ from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
 from ..node.node import Node
 from ..node.sending import Sending
+from ..redaction import get_logger
 from .config import ClientConfig
 from .handle import WebsocketClient
 from .keepalive import keep_alive
 from .outcomes import Ending, ending_of, outcome_of_connection
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _NO_PARAMS: Final[Mapping[str, Any]] = MappingProxyType({})
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from ..conf import app_settings
 from ..core.environment import REFERENCE, AllowedVariables
+from ..core.redaction import REDACTED
 from ..exceptions import CredentialMissing
+from ..redaction import redactor
 
-_HIDDEN: Final = "…"
 _SECRET_NAMES: Final = ("auth", "key", "credential", "signature")
-"""What else is in the names of secrets, besides REDACTED_NAMES."""
+"""What is in the names of more secrets, besides those that the settings name."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,7 @@ def fill_uri(uri: str, environment: ClientEnvironment, where: str = "URI") -> st
 
 def names_secret(name: str) -> bool:
     """Return whether a header or a parameter of a query with this name holds a secret."""
-    known = name.lower().replace("-", "_")
-    return any(word in known for word in (*app_settings.REDACTED_NAMES, *_SECRET_NAMES))
+    return redactor().is_secret(name) or any(word in name.lower() for word in _SECRET_NAMES)
 
 
 def redacted(uri: str) -> str:
@@ -78,7 +77,7 @@ def redacted(uri: str) -> str:
     try:
         parts = split(uri)
     except ValueError:
-        return _HIDDEN
+        return REDACTED
     query = "&".join(_hide_value(pair) for pair in parts.query.split("&")) if parts.query else ""
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, query, ""))
@@ -100,16 +99,16 @@ def split(uri: str) -> SplitResult:
 def redacted_headers(headers: object) -> object:
     """Return a row's `headers` for people: each value shows only its `env:NAME` references."""
     if not isinstance(headers, dict):
-        return _HIDDEN
+        return REDACTED
     return {name: _redacted_value(str(value)) for name, value in headers.items()}
 
 
 def _redacted_value(value: str) -> str:
     if REFERENCE.fullmatch(value):
         return value
-    return " ".join([_HIDDEN, *(found[0] for found in REFERENCE.finditer(value))])
+    return " ".join([REDACTED, *(found[0] for found in REFERENCE.finditer(value))])
 
 
 def _hide_value(pair: str) -> str:
     name, separator, _ = pair.partition("=")
-    return f"{name}={_HIDDEN}" if separator else _HIDDEN
+    return f"{name}={REDACTED}" if separator else REDACTED

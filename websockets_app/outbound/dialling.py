@@ -18,6 +18,7 @@ from websockets.typing import Origin, Subprotocol
 from ..conf import app_settings
 from ..core.environment import AllowedVariables
 from ..dispatch.pool import SyncPool
+from ..redaction import get_logger
 from . import tls
 from .address import AllowedHosts, Host, check_behind_proxy, vetted
 from .config import ClientConfig
@@ -115,7 +116,7 @@ async def _connect(config: ClientConfig, target: Target, address: str) -> Client
         ping_interval=None,  # our own knows when a slow handler has stopped the reading
         close_timeout=config.close_timeout,
         max_size=config.max_message_size,
-        logger=_Discreet(logging.getLogger(f"{__name__}.socket"), {}),
+        logger=_Discreet(get_logger(f"{__name__}.socket"), {}),
         **_route(config, target, address),
     )
 

@@ -6,7 +6,6 @@ One task for each client, so that no client waits for another. Its state is writ
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from typing import Final, NamedTuple
@@ -22,6 +21,7 @@ from ..exceptions import WebsocketsError
 from ..models.outbox import Claimed
 from ..node.node import Node
 from ..recording.facts import moment
+from ..redaction import get_logger
 from .config import ClientConfig, with_handler
 from .connection import Connection
 from .dialling import Dialler
@@ -42,7 +42,7 @@ from .parting import (
 from .sender import Sender
 from .telling import Teller
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SETTLE_SECONDS: Final = 5.0
 """How long the database may take to hear what a client that is let go has left unsent."""

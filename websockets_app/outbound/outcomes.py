@@ -24,6 +24,7 @@ from ..core.policy import Outcome
 from ..core.states import CloseCause, Failure
 from ..core.text import tame
 from ..exceptions import AddressNotAllowed, CredentialMissing, InvalidUri
+from ..redaction import clean
 from .config import ClientConfig
 from .credentials import redacted
 
@@ -91,7 +92,7 @@ def outcome_of_failure(error: Exception, config: ClientConfig) -> Outcome:
         return Outcome(reason=reason, failure=Failure.UNREACHABLE)
     if isinstance(error, ssl.SSLError):
         hopeless = not isinstance(error, _BROKEN_OFF)
-        reason = f"TLS failed: {tame(_tls_words(error))}"
+        reason = f"TLS failed: {clean(_tls_words(error), 200)}"
         return Outcome(reason=reason, failure=Failure.TLS, hopeless=hopeless)
     if isinstance(error, TimeoutError):
         reason = f"no handshake within {config.open_timeout:g} s"
@@ -110,7 +111,7 @@ def _refused_by_us(error: Exception) -> Outcome | None:
 
 
 def _broken_off(error: Exception) -> Outcome:
-    words = tame(_os_words(error) or str(error) or type(error).__name__)
+    words = clean(_os_words(error) or str(error) or type(error).__name__, 200)
     if isinstance(error, (OSError, EOFError)):
         return Outcome(reason=words, failure=Failure.UNREACHABLE)
     # What is left of bad values (a subprotocol that is no token) and missing packages is hopeless.
@@ -131,7 +132,7 @@ def _tls_words(error: ssl.SSLError) -> str:
 
 
 def _refused(response: Response) -> Outcome:
-    said = f"HTTP {response.status_code} {tame(response.reason_phrase, 60)}".rstrip()
+    said = f"HTTP {response.status_code} {clean(response.reason_phrase, 60)}".rstrip()
     location = response.headers.get("Location")
     if 300 <= response.status_code < 400 and location:
         said += f": redirected to {tame(redacted(location))}, and redirects aren't followed"

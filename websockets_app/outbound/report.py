@@ -108,8 +108,8 @@ def missing(names: Collection[str]) -> str:
         return ""
     there = Client.objects.order_by("name").values_list("name", flat=True)
     told, more = list(there[:NAMES_TOLD]), there.count() - NAMES_TOLD
-    existing = ", ".join(told) + (f" and {more} more" if more > 0 else "")
-    return f"No client {', '.join(unknown)}. There are: {existing or 'none'}."
+    existing = ", ".join(map(tame, told)) + (f" and {more} more" if more > 0 else "")
+    return f"No client {', '.join(map(tame, unknown))}. There are: {existing or 'none'}."
 
 
 def shown_time(moment: datetime | None) -> str:

@@ -8,7 +8,6 @@ in doubt; what was claimed and not written yet goes back.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,13 +22,14 @@ from ..core.states import OutboxStatus
 from ..dispatch.frames import Frame
 from ..exceptions import InvalidResult
 from ..models.outbox import Claimed
+from ..redaction import get_logger
 from .connection import Connection
 
 if TYPE_CHECKING:
     from .leases import Hold
     from .outbox import Outbox
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 WINDOW: Final = 100
 """How many messages of a client are on their way at most, without a pong after them."""

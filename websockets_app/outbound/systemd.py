@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Mapping
 from typing import Final
 
-logger = logging.getLogger(__name__)
+from ..redaction import get_logger
+
+logger = get_logger(__name__)
 
 SEND_SECONDS: Final = 1.0
 _MICROSECONDS: Final = 1_000_000

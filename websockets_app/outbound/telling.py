@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ..core.states import ClientState, EventKind, check_client_transition
-from ..core.text import tame
 from ..node.node import Node
 from ..recording.facts import moment
+from ..redaction import clean, get_logger
 from .config import ClientConfig
 from .connection import Connection
 from .leases import Hold, Leases
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _REASON_LIMIT: Final = 500
 
@@ -43,7 +43,7 @@ class Teller:
     def tell(self, state: ClientState, reason: str, **values: Any) -> None:
         """Change the state, where the state machine allows it, and let that be written."""
         self.state = check_client_transition(self.state, state)
-        text = tame(reason, _REASON_LIMIT)
+        text = clean(reason, _REASON_LIMIT)
         now = moment(time.time())
         self._leases.put(self._hold, state=state, reason=text, since=now, **values)
         level = logging.WARNING if state == ClientState.FAILED else logging.INFO

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
 
 from ..core.states import EventKind
+
+UNREDACTED: Final = "?"
+"""Stands for the hash of a message while its payload is still as it was sent."""
 
 
 class Fact(NamedTuple):
@@ -28,7 +31,7 @@ class Fact(NamedTuple):
     outgoing: bool | None = None
     size: int | None = None
     sha256: str = ""
-    payload: str = ""
+    payload: str | bytes = ""
     lost: int | None = None
 
 

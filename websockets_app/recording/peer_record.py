@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..core.close_codes import may_be_sent
 from ..core.states import CloseCause, EventKind, MessageRecording
-from .facts import Fact, SessionRow, Subject
+from .facts import UNREDACTED, Fact, SessionRow, Subject
 from .repeats import FIRST, Occurrence
 
 if TYPE_CHECKING:
     from .recorder import Recorder
 
-PAYLOAD_LIMIT: Final = 16 * 1024
-"""Bytes of a payload that are kept; its size and SHA-256 are those of the whole."""
 DETAIL_LIMIT: Final = 16 * 1024
 """Characters of an error's text and traceback that are kept."""
 
@@ -175,11 +172,8 @@ class PeerRecord:
         return True
 
     def _message(self, message: str | bytes, size: int, *, outgoing: bool) -> None:
-        sha256 = payload = ""
-        if self._keeps_payloads:
-            raw = message.encode() if isinstance(message, str) else message
-            sha256 = hashlib.sha256(raw).hexdigest()
-            payload = self._shown(raw[:PAYLOAD_LIMIT], binary=isinstance(message, bytes))
+        # The writer's thread hashes and redacts it: that may take longer than others can wait.
+        sha256, payload = (UNREDACTED, message) if self._keeps_payloads else ("", "")
         self._seq += 1
         direction, endpoint_id, client_id, name = self.subject
         columns = (
@@ -187,8 +181,3 @@ class PeerRecord:
             None, "", "", outgoing, size, sha256, payload, None,
         )  # fmt: skip
         self._recorder.add(tuple.__new__(Fact, columns))  # as `Fact()` does, in half the time
-
-    def _shown(self, kept: bytes, *, binary: bool) -> str:
-        if binary:
-            return kept.hex()
-        return self._recorder.redact(kept.decode(errors="ignore"))  # a character cut in two goes

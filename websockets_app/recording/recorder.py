@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,9 +10,9 @@ from itertools import islice
 from typing import Final
 
 from ..conf import app_settings
-from ..core.redaction import redactor
 from ..core.states import EventKind
 from ..database import DatabaseThread
+from ..redaction import get_logger
 from .buffer import FactBuffer
 from .facts import Fact, SessionRow, Subject
 from .minutes import MinuteCounters
@@ -21,7 +20,7 @@ from .peer_record import PeerRecord
 from .repeats import FIRST, Occurrence, Repeats
 from .writer import Batch, write_all_but_refused
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 BATCH_ROWS: Final = 2000
 """So many events don't wait for the clock, and no more are written together.
@@ -55,8 +54,6 @@ class Recorder:
         # A small buffer is emptied before it is full.
         self._enough = min(BATCH_ROWS, self._buffer.bound // 2)
         self._refused = 0
-        self.redact = redactor(app_settings.REDACTED_NAMES)
-        """Hides the secrets in a payload's text."""
         self._sessions: dict[str, Callable[[], SessionRow]] = {}
         self._thread = DatabaseThread("events")
         self._due = asyncio.Event()

@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..models import Event, Session
+from ..redaction import redactor
 from .facts import Fact, RepeatedFact, SessionRow, storable
 from .insertion import Insertion, Row, clock, documents, flags
 
@@ -41,8 +42,8 @@ SESSIONS: Final = Insertion(
 def event_rows(node_id: str, facts: Iterable[Fact]) -> list[Row]:
     """Return the rows of `facts`, for `EVENTS`."""
     connection = EVENTS.connection
-    as_time, as_flag = clock(connection), flags(connection)
-    return [_event_row(fact, as_time, as_flag, node_id) for fact in facts]
+    as_time, as_flag, redact = clock(connection), flags(connection), redactor().text
+    return [_event_row(fact, as_time, as_flag, redact, node_id) for fact in facts]
 
 
 def repeated_event_rows(node_id: str, facts: Sequence[RepeatedFact]) -> list[Row]:
@@ -68,12 +69,17 @@ def _session_values(connection: BaseDatabaseWrapper) -> dict[str, Callable[[Any]
         "params": documents(connection),
         "opened_at": as_time,
         "closed_at": lambda at: None if at is None else as_time(at),
+        "close_reason": lambda reason: storable(redactor().text(reason)),
         "close_cause": str,
     }
 
 
 def _event_row(
-    fact: Fact, as_time: Callable[[float], Any], as_flag: Mapping[bool | None, Any], node_id: str
+    fact: Fact,
+    as_time: Callable[[float], Any],
+    as_flag: Mapping[bool | None, Any],
+    redact: Callable[[str], str],
+    node_id: str,
 ) -> Row:
     """Return a row of plain values: drivers are slow with members of enumerations."""
     (
@@ -82,6 +88,6 @@ def _event_row(
     ) = fact  # fmt: skip
     return (
         str(kind), as_time(at), seq, peer, direction, endpoint_id, client_id, storable(name),
-        code and int(code), cause and str(cause), detail and storable(detail), as_flag[outgoing],
-        size, sha256, payload and storable(payload), lost, node_id,
+        code and int(code), cause and str(cause), detail and storable(redact(detail)),
+        as_flag[outgoing], size, sha256, payload and storable(payload), lost, node_id,
     )  # fmt: skip

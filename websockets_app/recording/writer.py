@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
@@ -11,9 +10,11 @@ from django.db import DataError, IntegrityError, NotSupportedError, transaction
 
 from ..core.states import EventKind
 from ..models import Event, Node
+from ..redaction import get_logger
 from .facts import Fact, RepeatedFact, SessionRow, events_in
 from .insertion import Row
 from .minutes import MinuteKey, write_minutes
+from .payloads import redact_payloads
 from .tables import (
     EVENTS,
     REPEATED_EVENTS,
@@ -23,7 +24,7 @@ from .tables import (
     session_rows,
 )
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ def _halves(rows: Iterable[T]) -> list[list[T]]:
 
 def write_all_but_refused(batch: Batch) -> int:
     """Write `batch` but for the single rows that the database refuses; return what is lost."""
+    redact_payloads(batch.facts)  # before the transaction, which others may wait for
     try:
         write(batch)
     except REFUSED:

@@ -12,8 +12,9 @@ from ..core.close_codes import cut_reason
 from ..core.peer import Peer
 from ..core.states import CloseCause, Direction, MessageRecording, NodeKind, SendAnswer
 from ..dispatch.dispatcher import Dispatcher
+from ..dispatch.failure import Failure
 from ..dispatch.frames import Frame, size_of
-from ..dispatch.loader import Callback, Handler
+from ..dispatch.loader import Handler
 from ..dispatch.pool import SyncPool
 from ..inbound.handle import WebsocketSession
 from ..node import mail
@@ -125,9 +126,9 @@ class TellingDispatcher(Dispatcher):
         super().__init__(peer, stage.pool)
         self._errors = errors
 
-    def _log(self, callback: Callback, error: BaseException) -> bool:
-        self._errors.append(error)
-        return super()._log(callback, error)
+    def _log(self, failure: Failure) -> bool:
+        self._errors.append(failure.error)
+        return super()._log(failure)
 
 
 class _TestsThread(SyncPool):

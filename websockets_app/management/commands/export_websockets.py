@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, no_translations
 
+from ...core.text import tame
 from ...descriptors.export import Options, unknown, write_back, write_into
 from ...descriptors.kinds import CLIENTS, ENDPOINTS
 from ...exceptions import InvalidDescriptorPath
@@ -67,7 +68,7 @@ class Command(ReportingCommand):
         asked = {ENDPOINTS: options["endpoint"], CLIENTS: options["client"]}
         names = asked if any(asked.values()) else {}
         if missing := unknown(names):
-            raise CommandError(f"There is no {', no '.join(missing)}.")
+            raise CommandError(f"There is no {', no '.join(map(tame, missing))}.")
         try:
             report = write_into(folder, names, how) if folder else write_back(names, how)
         except InvalidDescriptorPath as problem:
