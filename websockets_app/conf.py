@@ -68,7 +68,11 @@ class WebsocketsSettings:
     """How many events wait in memory at most while the database is away."""
 
     SYNC_THREADS: int = 32
-    """How many sync callbacks run at once in one process."""
+    """How many sync callbacks run at once in one process.
+
+    One endpoint or client uses at most three quarters of the threads, so that its slow callbacks
+    don't stop those of the others.
+    """
 
     SYNC_TO_ASYNC_THREADS: int = 16
     """How many threads of one process run what async callbacks pass to `sync_to_async`.

@@ -36,9 +36,12 @@ async def threads() -> AsyncIterator[CallbackThreads]:
 class OpenSession:
     """A session's task: it runs `on_message` for one message after the other."""
 
-    def __init__(self, threads: CallbackThreads, on_message: Callable[..., Any]) -> None:
+    def __init__(
+        self, threads: CallbackThreads, on_message: Callable[..., Any], endpoint: str | None
+    ) -> None:
         handler = loader.handler_of("made", {"on_message": on_message})
         self.target = Target(handler)
+        self.target.subject = endpoint or self.target
         pool = SyncPool(asyncio.get_running_loop(), 1)
         self._dispatcher = Dispatcher(self.target, pool, threads)
         self._messages: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
@@ -68,8 +71,8 @@ class OpenSession:
 async def open_session(threads: CallbackThreads) -> AsyncIterator[Open]:
     sessions: list[OpenSession] = []
 
-    def make(on_message: Callable[..., Any]) -> OpenSession:
-        sessions.append(OpenSession(threads, on_message))
+    def make(on_message: Callable[..., Any], endpoint: str | None = None) -> OpenSession:
+        sessions.append(OpenSession(threads, on_message, endpoint))
         return sessions[-1]
 
     yield make
@@ -150,6 +153,26 @@ async def test_a_callback_that_has_to_share_takes_the_thread_with_the_least_to_d
         release.set()
         leave.set()
         await asyncio.gather(*blocked, staying)
+
+
+async def test_slow_callbacks_of_one_endpoint_leave_a_thread_to_the_others(
+    open_session: Open, threads: CallbackThreads
+) -> None:
+    release = threading.Event()
+
+    async def block() -> None:
+        await sync_to_async(release.wait)(30 * SCALE)
+
+    blocked = [
+        asyncio.create_task(open_session(block, "slow").message()) for _ in range(10 * SIZE)
+    ]
+    await aeventually(lambda: sum(worker.waiting for worker in threads._workers) == len(blocked))
+    try:
+        async with asyncio.timeout(10 * SCALE):
+            await open_session(ask_thread, "other").message()
+    finally:
+        release.set()
+        await asyncio.gather(*blocked)
 
 
 async def test_a_callback_gives_its_thread_to_the_next(

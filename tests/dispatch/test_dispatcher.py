@@ -36,6 +36,7 @@ class Target:
         self.handler = handler
         self.handle: Any = self
         self.record: Any = self
+        self.subject: Any = self
         self.on_handler_error = on_handler_error
         self.sent: list[Frame] = []
         self.closed_with: list[tuple[int, str, CloseCause]] = []

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from django.db import OperationalError, connection, connections, transaction
 
 from tests.infrastructure.waiting import aeventually
 from websockets_app.dispatch import pool as pools
-from websockets_app.dispatch.pool import SyncPool
+from websockets_app.dispatch.pool import SyncPool, may_take
 
 SIZE = 4
 
@@ -131,7 +131,7 @@ async def test_a_cancelled_caller_does_not_wait_and_the_function_runs_to_its_end
     assert not ended.is_set()
     release.set()
     await aeventually(ended.is_set)
-    await aeventually(lambda: pool._waiting == 0)
+    await aeventually(lambda: pool._free == SIZE)
     assert await pool.run(lambda: "next") == "next"
 
 
@@ -245,3 +245,78 @@ async def test_a_connection_that_failed_while_it_was_made_is_not_kept(
     assert await pool.run(get_user_model().objects.count) == 0
     await pool.run(connections.close_all)
     pool.stop()
+
+
+# Owners
+
+
+@pytest.fixture
+def blocker() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_one_owner_leaves_a_thread_to_others(
+    pool: SyncPool, blocker: threading.Event
+) -> None:
+    slow = [pool.run(blocker.wait, owner="slow") for _ in range(10 * SIZE)]
+    assert await pool.run(lambda: "at once", owner="other") == "at once"
+    assert len(pool_threads(pool)) == SIZE
+    assert pool.waiting == 9 * SIZE + 1
+    blocker.set()
+    assert all(await asyncio.gather(*slow))
+    assert (pool.waiting, pool._free, pool._held) == (0, SIZE, {})
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8, 16, 32, 100])
+def test_shares_grow_smaller_and_each_owner_gets_a_thread_as_long_as_there_is_one(
+    size: int,
+) -> None:
+    free, shares = size, []
+    while free:
+        held = 0
+        while may_take(held, free):
+            held, free = held + 1, free - 1
+        shares.append(held)
+    assert shares == sorted(shares, reverse=True)
+    assert all(shares)
+    assert shares[0] <= max(1, size * 3 / 4)
+
+
+async def test_calls_without_an_owner_take_every_thread(
+    pool: SyncPool, blocker: threading.Event
+) -> None:
+    slow = [pool.run(blocker.wait) for _ in range(SIZE)]
+    assert pool.waiting == 0
+    blocker.set()
+    await asyncio.gather(*slow)
+
+
+async def test_owners_take_turns_and_each_keeps_its_order(pool: SyncPool) -> None:
+    release, ran = threading.Event(), []
+    taken = [pool.run(release.wait, 10, owner=number) for number in range(SIZE)]
+
+    async def run(owner: str, number: int) -> None:
+        await pool.run(ran.append, (owner, number), owner=owner)
+
+    waiting = [
+        asyncio.create_task(run(owner, number)) for owner in ("a", "b") for number in range(20)
+    ]
+    await aeventually(lambda: pool.waiting == len(waiting))
+    release.set()
+    await asyncio.gather(*taken, *waiting)
+    for owner in ("a", "b"):
+        assert [number for one, number in ran if one == owner] == [*range(20)]
+    assert {owner for owner, _ in ran[:8]} == {"a", "b"}
+
+
+async def test_what_waits_when_the_pool_stops_runs_to_its_end(
+    pool: SyncPool, blocker: threading.Event
+) -> None:
+    slow = [pool.run(blocker.wait, owner="slow") for _ in range(3 * SIZE)]
+    last = pool.run(lambda: "ran", owner="slow")
+    pool.stop()
+    blocker.set()
+    assert await last == "ran"
+    assert all(await asyncio.gather(*slow))

@@ -110,13 +110,13 @@ async def test_callbacks_that_hang_are_counted_and_make_the_site_unhealthy(
 
     def counted() -> bool:
         (node,) = site.rows("SELECT * FROM websockets_app_node")
-        return (node["stuck_callbacks"], node["waiting_callbacks"]) == (5, 2)
+        return (node["stuck_callbacks"], node["waiting_callbacks"]) == (5, 3)
 
     await aeventually(counted, timeout=20)
     health = site.manage("websocket_health", check=False)
     assert health.returncode == 1
     assert "callbacks still run although their session has ended: 5" in health.stdout
-    assert "callbacks wait: 2" in health.stdout
+    assert "callbacks wait: 3" in health.stdout
     events = site.rows("SELECT detail FROM websockets_app_event WHERE kind = 'problem'")
-    assert {event["detail"].split()[0] for event in events} == {"Callbacks", "All"}
+    assert {event["detail"].split()[0] for event in events} == {"Callbacks", "Sync"}
     assert server.output.count("site_handlers.stuck of endpoint stuck that still run") == 1

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -114,6 +115,34 @@ async def test_a_slow_handler_delays_only_its_own_session(
         assert time.monotonic() - begun < 1.5 * SCALE
         assert await slow.recv() == "slept 3"
         assert await blocked.recv() == "x"
+
+
+async def test_slow_plain_handlers_of_one_endpoint_leave_threads_to_the_others(
+    make_site: Callable[..., Site], endpoints: Endpoints
+) -> None:
+    site = make_site(settings="WEBSOCKETS['SHUTDOWN_TIMEOUT'] = 0.5")
+    sleeps = "import time\nfrom asgiref.sync import sync_to_async\n"
+    sleeps += "{form} on_message(message):\n    {sleep}\n    return message\n"
+    hangs = sleeps.format(form="def", sleep="time.sleep(60)")
+    hangs_in_orm = sleeps.format(form="async def", sleep="await sync_to_async(time.sleep)(60)")
+    asks = sleeps.format(form="async def", sleep="await sync_to_async(time.sleep)(0)")
+    endpoints(
+        site,
+        hangs={"handler": site.write_handler("hangs", hangs)},
+        hangs_in_orm={"handler": site.write_handler("hangs_in_orm", hangs_in_orm)},
+        plain={"handler": site.write_handler("plain", sleeps.format(form="def", sleep="pass"))},
+        asks={"handler": site.write_handler("asks", asks)},
+    )
+    server = site.start_uvicorn()
+    async with AsyncExitStack() as stack:
+        for path in ("hangs", "hangs_in_orm"):
+            for _ in range(40):  # more than there are threads
+                peer = await stack.enter_async_context(connect(server.ws(path)))
+                await peer.send("x")
+        for path in ("plain", "asks"):
+            async with connect(server.ws(path)) as other, asyncio.timeout(5 * SCALE):
+                await other.send("at once")
+                assert await other.recv() == "at once"
 
 
 async def test_messages_sent_while_the_handler_is_busy_are_handled_in_order(

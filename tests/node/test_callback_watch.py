@@ -122,7 +122,7 @@ async def test_calls_that_wait_for_a_thread_for_long_are_counted_and_reported(
     ((subject, text),) = watched.events
     assert subject is None
     assert "SYNC_THREADS" in text
-    assert "3 callbacks wait" in text
+    assert "3 callbacks wait now" in text
     assert "handlers.ticker of endpoint ticker (1)" in text
     blocker.set()
     await asyncio.gather(*calls)

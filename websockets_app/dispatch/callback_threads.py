@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import partial
@@ -16,7 +16,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import close_old_connections, connections
 
 from ..forking import in_forked_child
-from .pool import IDLE_SECONDS
+from .pool import IDLE_SECONDS, may_take
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,9 +28,10 @@ STALE_SECONDS: Final = 1.0
 class ThreadBinding:
     """The thread of one callback and of the tasks that it starts, once it needs one."""
 
-    __slots__ = ("__weakref__", "worker")
+    __slots__ = ("__weakref__", "owner", "worker")
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Hashable = None) -> None:
+        self.owner = owner
         self.worker: _Worker | None = None
 
 
@@ -56,6 +57,9 @@ class CallbackThreads(Executor):
     thread with its first call of `sync_to_async` and keeps it until it returns and every task that
     it started has ended. If all threads are taken, callbacks share them: none ever waits for
     another callback to return, only for the functions that run before its own.
+
+    No owner, such as an endpoint, takes every thread (`may_take`): its further callbacks share its
+    own.
     """
 
     def __init__(self, size: int) -> None:
@@ -68,9 +72,12 @@ class CallbackThreads(Executor):
         SyncToAsync.context_to_thread_executor[self._context] = self
         _contexts.add(self._context)
 
-    def bind(self) -> ThreadBinding:
-        """Let `sync_to_async` in the current task, and in tasks made by it, use one thread."""
-        binding = ThreadBinding()
+    def bind(self, owner: Hashable = None) -> ThreadBinding:
+        """Let `sync_to_async` in the current task, and in tasks made by it, use one thread.
+
+        It is one of the threads that `owner` may take.
+        """
+        binding = ThreadBinding(owner)
         _binding.set(binding)
         SyncToAsync.thread_sensitive_context.set(self._context)
         return binding
@@ -83,7 +90,7 @@ class CallbackThreads(Executor):
             if self._stopped:
                 raise RuntimeError("The threads for async callbacks have stopped.")
             is_first = binding.worker is None
-            worker = binding.worker = binding.worker or self._choose()
+            worker = binding.worker = binding.worker or self._choose(binding.owner)
             if worker.thread is threading.current_thread():
                 raise RuntimeError(
                     "sync_to_async would deadlock: its thread runs this event loop. "
@@ -106,15 +113,18 @@ class CallbackThreads(Executor):
             for worker in self._workers:
                 worker.jobs.put(None)
 
-    def _choose(self) -> _Worker:
-        """Return a free thread, else a new one, else the one with the least to do."""
-        for worker in self._workers:
-            if not worker.bindings:
-                return worker
-        if len(self._workers) < self._size:
-            self._workers.append(_Worker(self._work))
-            return self._workers[-1]
-        return min(self._workers, key=lambda worker: (worker.waiting, len(worker.bindings)))
+    def _choose(self, owner: Hashable) -> _Worker:
+        """Return a free or a new thread if `owner` may take one, else the one with least to do."""
+        idle = [worker for worker in self._workers if not worker.bindings]
+        held = [worker for worker in self._workers if worker.bindings and worker.owner == owner]
+        free = self._size - len(self._workers) + len(idle)
+        if may_take(len(held), free):
+            if not idle:
+                self._workers.append(_Worker(self._work))
+            worker = idle[0] if idle else self._workers[-1]
+            worker.owner = owner
+            return worker
+        return min(held or self._workers, key=lambda one: (one.waiting, len(one.bindings)))
 
     def _work(self, worker: _Worker) -> None:
         """Do the jobs of one thread, which ends when it has been idle and unbound for a while."""
@@ -177,6 +187,8 @@ class _Worker:
         self.waiting = 0
         """Jobs that have not ended; changed under the lock."""
         self.bindings: WeakSet[ThreadBinding] = WeakSet()
+        self.owner: Hashable = None
+        """Whose callback took it last when it was free."""
         self.thread = threading.Thread(
             target=work, args=[self], name="websockets-callback", daemon=True
         )

@@ -147,10 +147,11 @@ class Dispatcher:
     def _bind(self) -> None:
         """Let what runs next in this task get a thread of its own for `sync_to_async`."""
         if self._threads is not None:
-            self._binding = self._threads.bind()
+            self._binding = self._threads.bind(self._target.record.subject)
 
     async def _in_thread(self, callback: Callback, call: Call) -> Any:
-        result = await self._pool.run(callback.invoke, call)
+        owner = self._target.record.subject
+        result = await self._pool.run(callback.invoke, call, owner=owner)
         # A plain decorator around a coroutine function looks like a sync callback.
         if isinstance(result, _PLAIN) or not isinstance(result, Awaitable):
             return result

@@ -18,7 +18,7 @@ logger = get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 GRACE_SECONDS: Final = 10.0
-"""How long a callback may run on after its session, and all threads may be busy."""
+"""How long a callback may run on after its session, and callbacks may wait for a thread."""
 REPORT_SECONDS: Final = 60.0
 """How often the same handler, or the thread pool, is reported at most."""
 NAMED_HANDLERS: Final = 3
@@ -113,9 +113,10 @@ class CallbackWatch:
         busy = Counter(map(_group_of, self._peers.busy)).most_common(NAMED_HANDLERS)
         named = ", ".join(f"{group} ({number})" for group, number in busy)
         text = (
-            f"All {app_settings.SYNC_THREADS} threads for sync callbacks have been busy for "
-            f"{seconds:.0f} s, and {self._waiting} callbacks wait. Handlers that run or wait, by "
-            f"number: {named or 'none with an open session'}. Make them faster, or raise "
+            f"Sync callbacks have waited for a thread for {seconds:.0f} s, and {self._waiting} "
+            f"callbacks wait now: all {app_settings.SYNC_THREADS} threads are busy, or all that "
+            f"one endpoint or client may use. Handlers that run or wait, by number: "
+            f"{named or 'none with an open session'}. Make them faster, or raise "
             "WEBSOCKETS['SYNC_THREADS']."
         )
         logger.warning("%s", text)

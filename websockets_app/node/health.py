@@ -144,7 +144,7 @@ def _problems(nodes: Collection[NodeReport], kinds: Collection[str], local: bool
             )
         if node.is_live and node.waiting_callbacks:
             yield (
-                f"On the {node.kind} {node.address} all threads for sync callbacks are busy, and "
+                f"On the {node.kind} {node.address} sync callbacks have no free thread, and "
                 f"callbacks wait: {node.waiting_callbacks}. Its log and events name the handlers."
             )
     live = {node.kind for node in nodes if node.is_live}

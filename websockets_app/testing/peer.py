@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -134,7 +134,7 @@ class TellingDispatcher(Dispatcher):
 class _TestsThread(SyncPool):
     """Runs sync callbacks where the test's own sync code runs: inside its transaction."""
 
-    def run(self, function: Callable[..., T], *args: Any) -> Awaitable[T]:
+    def run(self, function: Callable[..., T], *args: Any, owner: Hashable = None) -> Awaitable[T]:
         return sync_to_async(function, thread_sensitive=True)(*args)
 
 
