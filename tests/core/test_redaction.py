@@ -58,12 +58,15 @@ OTHER_PAYLOADS = [
     ("user=tom&password=abc&x=1", "user=tom&password=…&x=1"),
     ("auth_token=abc; other=1", "auth_token=…; other=1"),
     ("%70assword=abc&x=a+b", "%70assword=…&x=a+b"),
+    ("password=a;b=c&x=1", "password=…&x=1"),
     (f"x={quote_plus(nested('{}', 1))}", f"x={quote_plus(nested('{}', 1))}"),
     ("https://tom:abc@example.org/", "https://example.org/"),
 ]
 """What is no JSON, and yet can be parsed."""
 
 WITHHELD = [
+    "password=abc&def",
+    "x=%7B%22password%22&y=%3A%22abc",
     '{"a": {"password": "abc"}, "a": 1}',
     '{"token":"abc",x=1}',
     "token:abc,x=1",
@@ -213,6 +216,8 @@ def test_no_value_of_a_secret_member_is_shown(value: str) -> None:
         ('{"token": "hunter2"}', "'hunter2'", "'…'"),
         ('{"pin": 12}', "invalid literal 12, line 123", "invalid literal …, line 123"),
         ('{"auth": {"a": ["hunter2"]}}', "no hunter2", "no …"),
+        ('{"auth": "Bearer hunter2.a"}', "no hunter2.a", "no …"),
+        ('{"auth": "/hunter2="}', "no hunter2", "no …"),
         ('{"data": "{\\"token\\": \\"hunter2\\"}"}', "no hunter2", "no …"),
         ('{"token": "a\\"b\'c\\n"}', repr("a\"b'c\n"), "'…'"),
         ("token=hunter+2&x=1", "no 'hunter 2' in x=1", "no '…' in x=1"),

@@ -40,8 +40,11 @@ _ESCAPE: Final = re.compile(r"\\{1,64}(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
 
 # Payloads
 _JSON_BEGINNING: Final = re.compile(r'\s*[{\["]')
-_FORM: Final = re.compile(r"[\w.\-\[\]%+~]+=[^\s&;]*(?:(?:&|;\s?)[\w.\-\[\]%+~]*(?:=[^\s&;]*)?)*")
-_PAIR_END: Final = re.compile(r"(&|;\s?)")
+_FIELD: Final = r"[\w.\-\[\]%+~]+="
+_FORM: Final = re.compile(
+    rf"{_FIELD}[^\s&]*(?:&{_FIELD}[^\s&]*)*|{_FIELD}[^\s;&]*(?:; ?{_FIELD}[^\s;&]*)+"
+)
+"""Pairs as in a query or as in cookies. A pair without a name may be half of a value."""
 _STRUCTURE: Final = re.compile(r"[\s=:&;<>{}\[\]()\"'|,?@%\\]")
 _NAME: Final = re.compile(r"[\w .-]{1,80}")
 _NAME_FIELDS: Final = frozenset({"name", "key", "field"})
@@ -59,7 +62,7 @@ _OPENING: Final = re.compile(r"[bBrRuU]{0,2}(\\{0,64})([\"'])")
 _PLAIN_VALUE: Final = re.compile(
     r"(?:(?:Bearer|Basic|Digest|Token|Negotiate)[ \t]+)?[^\s&;,)}\]\"'<>]*", re.IGNORECASE
 )
-_SECRET_WORD: Final = re.compile(rf"[\w+/=.~-]{{{_SURE_LENGTH},}}")
+_LONG_WORD: Final = re.compile(rf"\w{{{_SURE_LENGTH},}}")
 _URI: Final = re.compile(r"://([^\s\"'<>]+)")
 _TOKEN: Final = re.compile(r"\bBearer\s+[^\s,;\"']+|\beyJ[\w-]{8,}\.[\w.-]*")
 """A bearer token or JWT, whatever its name."""
@@ -170,19 +173,21 @@ class Redactor:
         return len(items) == 2 and isinstance(items[0], str) and self.is_secret(items[0])
 
     def _shown_form(self, text: str, depth: int) -> str:
-        pieces = _PAIR_END.split(text)
-        pieces[::2] = [self._shown_pair(pair, depth) for pair in pieces[::2]]
-        return "".join(pieces)
+        separator, pairs = _pairs_in(text)
+        shown = [self._shown_pair(pair, depth) for pair in pairs]
+        # A value that can't be parsed may go on in the next pair.
+        return REDACTED if None in shown else separator.join(filter(None, shown))
 
-    def _shown_pair(self, pair: str, depth: int) -> str:
-        name, separator, value = pair.partition("=")
+    def _shown_pair(self, pair: str, depth: int) -> str | None:
+        """Return `pair` without secrets, or None if its value may hold one and can't be parsed."""
+        name, _, value = pair.partition("=")
         if self.is_secret(unquote_plus(name)):
-            return f"{name}={REDACTED}" if separator else REDACTED
+            return f"{name}={REDACTED}"
         decoded = unquote_plus(value)
         shown = self._shown(decoded, depth)
         if shown == decoded:
             return pair
-        return f"{name}={shown if shown == REDACTED else quote(shown, errors='replace')}"
+        return None if shown == REDACTED else f"{name}={quote(shown, errors='replace')}"
 
     def _shown_unparsed(self, text: str) -> str:
         return REDACTED if self._mentions(text) else self.text(text)
@@ -251,7 +256,7 @@ class Redactor:
             value = _parsed(text, depth)
         except ValueError:
             if _is_form(text, depth):
-                for pair in _PAIR_END.split(text)[::2]:
+                for pair in _pairs_in(text)[1]:
                     name, _, value = pair.partition("=")
                     members = {unquote_plus(name): unquote_plus(value)}
                     yield from self._secrets_in(members, depth + 1)
@@ -314,6 +319,12 @@ def _parsed(text: str, depth: int) -> Any:
 
 def _is_form(text: str, depth: int) -> bool:
     return depth <= _MOST_TEXTS and _FORM.fullmatch(text) is not None
+
+
+def _pairs_in(form: str) -> tuple[str, list[str]]:
+    """Return what separates the pairs of `form`, and the pairs."""
+    separator = next((mark for mark in ("&", "; ", ";") if mark in form), "&")
+    return separator, form.split(separator)
 
 
 def _as_json(value: Any) -> str:
@@ -379,13 +390,14 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _variants(secret: str) -> Iterator[str]:
-    """Yield `secret` as it may stand in an error's text, and the long words in it."""
+    """Yield `secret` as it may stand in an error's text, and the long parts of it."""
     if secret.strip():
         yield secret
         yield repr(secret)[1:-1]
         yield json.dumps(secret)[1:-1]
         yield quote(secret, safe="", errors="replace")
-        yield from _SECRET_WORD.findall(secret)
+        yield from (part for part in secret.split() if len(part) >= _SURE_LENGTH)
+        yield from _LONG_WORD.findall(secret)
 
 
 def _literal(secret: str) -> str:
