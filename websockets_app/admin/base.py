@@ -7,9 +7,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG, ChangeList
+from django.db import DataError, ProgrammingError
+from django.db.models import Model, QuerySet
+from django.db.models.constants import LOOKUP_SEP
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.functional import Promise
@@ -45,6 +50,13 @@ else:
 
 EVENTS_SHOWN: Final = 100
 NAMES_TOLD: Final = 20
+INVALID_VALUE: Final = (OverflowError, TypeError, ValueError, DataError, ProgrammingError)
+"""What a query raises if its database can't compare a value with the column.
+
+Databases differ: SQLite rejects large integers, PostgreSQL rejects NUL.
+"""
+UNSAFE_LOOKUPS: Final = frozenset({"regex", "iregex"})
+"""Lookups whose value can make the database, or with SQLite this process, work for hours."""
 
 
 class Tool(NamedTuple):
@@ -73,6 +85,40 @@ class WebsocketsAdmin(ModelAdmin[ModelT]):
         return site.is_registered(model) and site.get_model_admin(model).has_view_permission(
             request
         )
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return the list; treat an invalid value in the query string as Django treats others."""
+        try:
+            return super().get_changelist_instance(request)
+        except INVALID_VALUE as error:
+            if request.GET.keys() <= {ERROR_FLAG}:
+                raise  # no value was given, so something else is wrong
+            raise IncorrectLookupParameters(error) from error
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> ModelT | None:
+        """Return the row, or None if there is none or the database can't look for that key."""
+        try:
+            return super().get_object(request, object_id, from_field)
+        except INVALID_VALUE:
+            return None
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[ModelT], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Run an action, unless the database can't look for the selected keys."""
+        try:
+            queryset.filter(pk__in=request.POST.getlist(ACTION_CHECKBOX_NAME)).exists()
+        except INVALID_VALUE as error:
+            raise Http404("No row can have one of the selected keys.") from error
+        return super().response_action(request, queryset, *args, **kwargs)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Refuse regular expressions, which a user could use to keep the database busy."""
+        if not UNSAFE_LOOKUPS.isdisjoint(lookup.split(LOOKUP_SEP)):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         columns = super().get_list_display(request)

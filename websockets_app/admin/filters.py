@@ -46,10 +46,10 @@ class EndpointFilter(admin.SimpleListFilter):
         return [*((str(key), path) for key, path in there), (DELETED, _("deleted ones"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Session]) -> QuerySet[Session]:
-        value = self.value() or ""
+        value: Any = self.value()
         if value == DELETED:
             return queryset.exclude(Exists(Endpoint.objects.filter(pk=OuterRef("endpoint"))))
-        return queryset.filter(endpoint=int(value)) if value.isdecimal() else queryset
+        return queryset.filter(endpoint=value) if value else queryset
 
 
 class LinkedFilter(admin.SimpleListFilter):
@@ -86,8 +86,8 @@ class ClientFilter(LinkedFilter):
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[OutboxMessage]
     ) -> QuerySet[OutboxMessage]:
-        value = self.value() or ""
-        return queryset.filter(client=int(value)) if value.isdecimal() else queryset
+        value: Any = self.value()
+        return queryset.filter(client=value) if value else queryset
 
 
 class OwnerFilter(admin.SimpleListFilter):

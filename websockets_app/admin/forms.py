@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -42,6 +43,19 @@ class HandlerInput(AdminTextInputWidget):
         return format_html('{}<datalist id="{}">{}</datalist>', field, offered, options)
 
 
+class JSONDecoder(json.JSONDecoder):
+    """Reports JSON that Python can't read as invalid, which Django shows as an error of the field.
+
+    Python raises other errors for integers of thousands of digits and for deep nesting.
+    """
+
+    def decode(self, text: str) -> Any:  # type: ignore[override]
+        try:
+            return super().decode(text)
+        except (ValueError, RecursionError) as error:
+            raise json.JSONDecodeError(str(error), text, 0) from error
+
+
 class DescriptorForm(ModelForm):
     """Stores the one spelling of the handler; refuses, before any import, what isn't allowed."""
 
@@ -54,6 +68,7 @@ class DescriptorForm(ModelForm):
             self.fields["handler"].widget = HandlerInput()
         for name, field in self.fields.items():
             if isinstance(field, forms.JSONField):
+                field.decoder = JSONDecoder
                 field.widget = AdminTextareaWidget(attrs={"rows": 2, "spellcheck": "false"})
             elif name in WIDE:
                 field.widget.attrs["class"] = "vLargeTextField"

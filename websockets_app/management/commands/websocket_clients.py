@@ -15,6 +15,7 @@ from ..screens import JsonLines, Page, Screen, Surface, watch
 
 WATCH_SECONDS: Final = 2.0
 SHORTEST_SECONDS: Final = 0.1
+LONGEST_SECONDS: Final = 86_400.0
 
 
 class Command(BaseCommand):
@@ -64,9 +65,9 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not SHORTEST_SECONDS <= seconds < float("inf"):
+    if not SHORTEST_SECONDS <= seconds <= LONGEST_SECONDS:
         raise ArgumentTypeError(
-            f"{text!r} is no number of seconds from {SHORTEST_SECONDS:g} up; names of clients "
-            "stand before --watch"
+            f"{text!r} is no number of seconds from {SHORTEST_SECONDS:g} to {LONGEST_SECONDS:g}; "
+            "write the names of clients before --watch"
         )
     return seconds
