@@ -16,9 +16,11 @@ class WebsocketsConfig(AppConfig):
     def ready(self) -> None:
         from . import checks  # noqa: F401 - importing registers them
         from .dispatch import autoreload
+        from .inbound import logouts
         from .models import receivers
         from .node import nudges
 
         autoreload.connect()
+        logouts.connect()
         receivers.connect(self)
         nudges.connect()

@@ -40,6 +40,12 @@ class WebsocketsSettings:
     CLIENT_ENVIRONMENT: Sequence[str] = ()
     """Environment variables that clients may read as `env:NAME`: names, or prefixes (`FEED_*`)."""
 
+    ACCEPT_SIGNED_COOKIE_SESSIONS: bool = False
+    """Whether endpoints that need a user accept logins that are kept in signed cookies.
+
+    With `SESSION_ENGINE` set to signed cookies, a copy of the cookie stays valid after a logout.
+    """
+
     RECORDING: str = "background"
     """`background`: own threads. `inline`: Django's sync thread, for tests. `off`: nothing."""
 

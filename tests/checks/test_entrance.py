@@ -57,6 +57,9 @@ def test_the_demo_is_fine() -> None:
 def test_logins_that_nobody_can_end(settings: Settings, engine: str, expected: list[str]) -> None:
     settings.SESSION_ENGINE = engine
     assert ids(entrance.check_logins_can_end()) == expected
+    settings.WEBSOCKETS = {"ACCEPT_SIGNED_COOKIE_SESSIONS": True}
+    assert entrance.check_logins_can_end() == []
+    settings.WEBSOCKETS = {}
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if "sessions" not in app]
     assert entrance.check_logins_can_end() == []
 

@@ -52,7 +52,7 @@ ODD: list[Any] = [
     {"x": {"x": {"x": []}}}, "x" * 100_000,
 ]  # fmt: skip
 """What no field of ours may be, but for those that take anything of its type."""
-ANY_OF = {"peer": str, "text": str, "group": str, "reason": str, "bytes": bytes}
+ANY_OF = {"peer": str, "text": str, "group": str, "reason": str, "bytes": bytes, "login": str}
 """Fields that may be anything of their type."""
 
 
@@ -67,6 +67,7 @@ def forged_mail(session_id: str) -> Iterator[object]:
         mail.leaving(session_id, "forged"),
         mail.fanning_out("everybody", "forged"),
         mail.fanning_out("everybody", b"forged"),
+        mail.ending_login("forged"),
     ]
     for letter in genuine:
         for field in letter:

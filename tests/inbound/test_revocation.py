@@ -29,6 +29,7 @@ from tests.inbound.driver import Connection
 from tests.inbound.people import ORIGIN, Person, log_in
 from tests.infrastructure.waiting import aeventually
 from websockets_app.inbound import admission, revocation
+from websockets_app.inbound.logins import LOGIN_ID
 from websockets_app.inbound.portions import Turns
 from websockets_app.inbound.serving import Serving
 from websockets_app.models import Endpoint, Event, Session
@@ -496,18 +497,79 @@ async def test_every_store_of_sessions_tells_who_logged_out_that_can(
 ) -> None:
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
     settings.SESSION_FILE_PATH = str(tmp_path)
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "ACCEPT_SIGNED_COOKIE_SESSIONS": True}
     serving = await serve(private=LOGGED_IN)
     tom, jerry = await log_in("tom"), await log_in("jerry")
     closing, staying = await tom.enter("private"), await jerry.enter("private")
     await poll(serving)
     await tom.browser.alogout()
     await poll(serving)
-    if engine == "signed_cookies":  # which the browser alone keeps: nobody can take it back
-        assert await is_open(closing)
-        await change_password(tom)
-        await poll(serving)
     assert (await closed_with(closing))[0] == 4401
     assert await is_open(staying)
+
+
+@pytest.fixture
+def signed_cookies(settings: Settings) -> None:
+    """Keep Django sessions in signed cookies, and accept such logins."""
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "ACCEPT_SIGNED_COOKIE_SESSIONS": True}
+
+
+async def change_cookie(person: Person, change: Callable[[Any], object]) -> None:
+    """Change a session that the browser keeps, as a view does: the cookie gets a new value."""
+    session = store()(person.key)
+    await sync_to_async(change)(session)
+    await session.asave()
+    assert session.session_key != person.key
+    person.browser.cookies[django_settings.SESSION_COOKIE_NAME] = session.session_key
+
+
+@pytest.mark.usefixtures("signed_cookies")
+async def test_a_logout_ends_one_login_although_its_signed_cookie_has_changed(
+    serve: Serve,
+) -> None:
+    serving = await serve(private=LOGGED_IN)
+    tom = await log_in("tom")
+    at_work = Person(tom.user, AsyncClient())
+    await at_work.browser.aforce_login(tom.user, django_settings.AUTHENTICATION_BACKENDS[0])
+    closing, staying = await tom.enter("private"), await at_work.enter("private")
+    copied = tom.headers
+    await change_cookie(tom, lambda session: session.update({"basket": "full"}))
+    await tom.browser.alogout()
+    await poll(serving)
+    assert await closed_with(closing) == (4401, "logged out, or the login has expired")
+    assert await is_open(staying)
+    again = Connection("private", headers=copied)
+    assert (await again.connect())["type"] != "websocket.accept"
+
+
+@pytest.mark.usefixtures("signed_cookies")
+async def test_a_logout_ends_all_logins_of_the_user_that_are_older_than_the_app(
+    serve: Serve,
+) -> None:
+    serving = await serve(private=LOGGED_IN)
+    tom, jerry = await log_in("tom"), await log_in("jerry")
+    for person in (tom, jerry):
+        await change_cookie(person, lambda session: session.pop(LOGIN_ID))
+    closing, staying = await tom.enter("private"), await jerry.enter("private")
+    await tom.browser.alogout()
+    await poll(serving)
+    assert (await closed_with(closing))[0] == 4401
+    assert await is_open(staying)
+
+
+async def test_a_signed_cookie_opens_only_public_endpoints_unless_a_setting_accepts_it(
+    serve: Serve, settings: Settings
+) -> None:
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    serving = await serve(private=LOGGED_IN, public=ECHO)
+    tom = await log_in("tom")
+    await tom.enter("public")
+    refused = Connection("private", headers=tom.headers)
+    assert (await refused.connect())["type"] != "websocket.accept"
+    await serving.node.recorder.flush()
+    event = await Event.objects.aget(kind="refused")
+    assert "ACCEPT_SIGNED_COOKIE_SESSIONS" in event.detail
 
 
 async def test_a_user_whom_a_middleware_knows_by_other_means_is_checked_by_the_row(

@@ -46,6 +46,36 @@ class Browser:
         self._opener.open(self._server.http(path), encoded, timeout=10 * SCALE).close()
 
 
+SIGNED_COOKIES = """
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+WEBSOCKETS |= {"ACCEPT_SIGNED_COOKIE_SESSIONS": True}
+"""
+
+
+async def test_logging_out_in_another_process_ends_a_login_in_a_signed_cookie(
+    make_site: Callable[..., Site], valkey_url: str, endpoints: Callable[..., None]
+) -> None:
+    site = make_site(redis_url=valkey_url, settings=SIGNED_COOKIES)
+    site.create_admin()
+    endpoints(site, private={"handler": "handlers.echo", "access": "staff"})
+    server, other = site.start_daphne(), site.start_daphne()
+    browser = Browser(server)
+    await asyncio.to_thread(browser.get, "/admin/login/")
+    login = {"username": "admin", "password": "admin"}
+    await asyncio.to_thread(browser.post, "/admin/login/?next=/admin/", **login)
+    headers = {**browser.headers, "Origin": other.http("").rstrip("/")}
+    async with connect(other.ws("private"), additional_headers=headers) as websocket:
+        await websocket.send("hello")
+        assert await websocket.recv() == "hello"
+        await asyncio.to_thread(browser.post, "/admin/logout/")
+        logged_out = time.monotonic()
+        with pytest.raises(ConnectionClosedError) as closed:
+            await websocket.recv()
+        assert time.monotonic() - logged_out < 5 * SCALE
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
+
+
 async def test_logging_out_closes_what_the_browser_has_open_within_five_seconds(
     site: Site, endpoints: Callable[..., None]
 ) -> None:

@@ -15,8 +15,10 @@ from django.core import checks
 from django.db import OperationalError, ProgrammingError, router
 from django.utils.module_loading import import_string
 
+from ..conf import app_settings
 from ..core.states import Access
 from ..models import Endpoint
+from .options import are_usable
 from .site import leads_to_endpoints, reached_by
 from .tags import WEBSOCKETS
 
@@ -31,11 +33,14 @@ def check_logins_can_end(**kwargs: Any) -> list[checks.CheckMessage]:
         return []
     if not issubclass(store, signed_cookies.SessionStore):
         return []
+    if not are_usable() or app_settings.ACCEPT_SIGNED_COOKIE_SESSIONS:
+        return []
     return [
         checks.Warning(
-            "Django sessions are kept in signed cookies, and nobody can know that one has ended: "
-            "the WebSockets of a user who logs out stay open.",
-            hint="Use another SESSION_ENGINE, or close them where users log out; or silence this.",
+            "SESSION_ENGINE keeps Django sessions in signed cookies, and a copy of such a cookie "
+            "stays valid after a logout. Endpoints that need a user refuse these logins.",
+            hint="Use another SESSION_ENGINE, or set WEBSOCKETS['ACCEPT_SIGNED_COOKIE_SESSIONS'] "
+            "to True. Silence this check if all endpoints are public.",
             id="websockets_app.W017",
         )
     ]

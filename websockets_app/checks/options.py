@@ -22,6 +22,7 @@ from ..models.patterns import compile_route
 from .tags import WEBSOCKETS
 
 _WORDS: Final[Mapping[Any, str]] = {
+    bool: "True or False",
     str: "a string",
     int: "an integer",
     float: "a number",
@@ -102,7 +103,7 @@ def _bad_value(key: str, value: object, allowed: str) -> checks.Error:
 
 
 def _check_positive(key: str, value: Any) -> Iterator[checks.CheckMessage]:
-    if isinstance(value, (int, float)) and value <= 0:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
         yield _bad_value(key, value, "greater than 0")
 
 

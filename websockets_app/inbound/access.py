@@ -34,6 +34,12 @@ AWAY = Refusal(
     code=CloseCode.TRY_AGAIN_LATER,
     reason="no user can be known: the database or the store of sessions is away",
 )
+SIGNED_COOKIE = Refusal(
+    status=403,
+    code=CloseCode.UNAUTHENTICATED,
+    reason="the login is kept in a signed cookie, which stays valid after a logout; the setting "
+    "ACCEPT_SIGNED_COOKIE_SESSIONS accepts such logins",
+)
 NOT_YET = Refusal(
     status=503, code=CloseCode.TRY_AGAIN_LATER, reason="the endpoints could not be read yet"
 )

@@ -155,6 +155,8 @@ async def _arrival(
                 known = logins.with_login(given, scope.get("session"), key)
             if refusal := access.who_is_refused(known.user, config):
                 return refusal
+            if config.needs_user and known.login is not None and not logins.are_accepted():
+                return access.SIGNED_COOKIE
         visitor = Visitor.of(handshake, known.user)
         elsewhere = limits.neighbours.hold(config, visitor) if counts else NOBODY
         return Arrival(known, visitor, elsewhere)

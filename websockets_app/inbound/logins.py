@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import import_module
 from typing import Any, Final, NamedTuple, cast
 
@@ -19,7 +20,7 @@ from django.contrib.auth import (
 )
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.sessions.backends import cache, cached_db, db
+from django.contrib.sessions.backends import cache, cached_db, db, signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.db import router
@@ -28,9 +29,14 @@ from django.http import HttpRequest, parse_cookie
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from ..conf import app_settings
+from ..node.ended_logins import ended_logins
 from .portions import Turns, portions
 from .prepared import is_plain, prepared
 from .rights import is_of_another_database
+
+LOGIN_ID: Final = "_websockets_app_login"
+"""The key of Django sessions in signed cookies that has the id of the login."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,13 @@ class Login:
     auth_hash: str = field(repr=False)
     stamp: object = None
     """Differs once the stored session does; None before the store was asked for it."""
+    id: str = ""
+    """What a logout calls the login; empty if the store of sessions can be asked instead."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a logout said so lately. The store of sessions may know more."""
+        return self.id in ended_logins
 
 
 class Known(NamedTuple):
@@ -78,6 +91,8 @@ def load_user(key: str) -> Known:
         return Known(AnonymousUser(), None)
     stored = _load(key)
     login = _login(key, stored)
+    if login is not None and login.has_ended:
+        return Known(AnonymousUser(), None)
     try:
         user = _user_of(stored, login) if login else AnonymousUser()
     except ImproperlyConfigured:
@@ -94,7 +109,7 @@ def with_login(user: Any, session: object, key: str | None) -> Known:
     if not user.is_authenticated or not apps.is_installed("django.contrib.sessions"):
         return Known(user, None)
     if isinstance(session, SessionBase):
-        login = _login(session.session_key or "", session)
+        login = login_of(session)
     else:
         login = _login(key, _store()(key).load()) if key else None
     if login is None or login.user_id != _id_of(user):
@@ -216,7 +231,35 @@ def _login(key: str, data: Any, stamp: object = None) -> Login | None:
     if not key or user_id is None:
         return None
     auth_hash = data.get(HASH_SESSION_KEY) or ""
-    return Login(key=key, user_id=str(user_id), auth_hash=auth_hash, stamp=stamp)
+    login_id = _id_of_login(data) if are_in_signed_cookies() else ""
+    return Login(key=key, user_id=str(user_id), auth_hash=auth_hash, stamp=stamp, id=login_id)
+
+
+def login_of(session: SessionBase) -> Login | None:
+    """Return the login of a request's session, or None. Sync: may read the store."""
+    return _login(session.session_key or "", session)
+
+
+def are_in_signed_cookies() -> bool:
+    """Return whether browsers alone keep the site's Django sessions."""
+    return issubclass(_store(), signed_cookies.SessionStore)
+
+
+def are_accepted() -> bool:
+    """Return whether endpoints that need a user accept the site's Django sessions."""
+    return app_settings.ACCEPT_SIGNED_COOKIE_SESSIONS or not are_in_signed_cookies()
+
+
+def _id_of_login(data: Any) -> str:
+    """Return what handshake and logout call the login, although the cookie's value changes.
+
+    A login that is older than this app has no id: all such logins of a user share one, until the
+    password is changed.
+    """
+    if login_id := data.get(LOGIN_ID):
+        return str(login_id)
+    older = f"{data[SESSION_KEY]}:{data.get(HASH_SESSION_KEY) or ''}"
+    return sha256(older.encode()).hexdigest()
 
 
 def _id_of(user: Any) -> str:

@@ -197,7 +197,7 @@ def _refusal(
         return DELETED
     if visit.login is not None:
         login = stored.get(visit.login.key)
-        if login is None or login.user_id != visit.login.user_id:
+        if login is None or login.user_id != visit.login.user_id or login.has_ended:
             return LOGGED_OUT
         if not logins.is_verified(login, user):
             return PASSWORD_CHANGED

@@ -12,6 +12,7 @@ from ..core.close_codes import cut_reason, may_be_sent
 from ..core.states import CloseCause
 from ..dispatch.frames import Frame, size_of
 from ..exceptions import InvalidResult
+from .ended_logins import ended_logins
 from .peers import Peers
 
 Mail = dict[str, Any]
@@ -23,6 +24,7 @@ CLOSE: Final = "close"
 JOIN: Final = "join"
 LEAVE: Final = "leave"
 FAN_OUT: Final = "fan_out"
+END_LOGIN: Final = "end_login"
 
 
 def sending(peer_id: str, frame: Frame) -> Mail:
@@ -43,6 +45,10 @@ def leaving(peer_id: str, group: str) -> Mail:
 
 def fanning_out(group: str, frame: Frame) -> Mail:
     return {"do": FAN_OUT, "group": _name(group), **_content(frame)}
+
+
+def ending_login(login_id: str) -> Mail:
+    return {"do": END_LOGIN, "login": login_id}
 
 
 def deliver(mail: object, peers: Peers, own: Own) -> bool:
@@ -109,12 +115,18 @@ def _deliver_to_group(mail: Mapping[str, Any]) -> Delivery:
     return deliver
 
 
+def _deliver_end_of_login(mail: Mapping[str, Any]) -> Delivery:
+    login_id = _text(mail, "login")
+    return lambda peers, own: ended_logins.add(login_id)
+
+
 _DELIVERIES: Final[Mapping[str, Callable[[Mapping[str, Any]], Delivery]]] = {
     SEND: _deliver_send,
     CLOSE: _deliver_close,
     JOIN: _deliver_join,
     LEAVE: _deliver_leave,
     FAN_OUT: _deliver_to_group,
+    END_LOGIN: _deliver_end_of_login,
 }
 
 
