@@ -87,6 +87,9 @@ class WebsocketsSettings:
     need a thread, they share them.
     """
 
+    GROUPS_PER_SESSION: int = 100
+    """How many groups a session, or a client's connection, may be a member of at once."""
+
     MAX_QUEUED_BYTES: int = 64 * 1024 * 1024
     """Bytes of memory that queued messages may take in one process.
 

@@ -12,6 +12,7 @@
     │   │   └── NotAService         imported, but it defines no handle(params)
     │   └── UnknownEngine           the row names an engine that isn't configured
     ├── InvalidResult               a callback returned what can't be sent
+    ├── GroupLimitReached           a group's name is too long, or a peer is in too many groups
     ├── MayOpenFailed               a handler's may_open raised
     ├── InvalidEndpoint             a path that isn't Django ``path()`` syntax
     ├── InvalidDescriptorFile       a file that can't become a row: the text says why
@@ -85,6 +86,10 @@ class UnknownEngine(HandlerProblem):
 
 class InvalidResult(WebsocketsError):
     """A callback returned, or code sends, something that can't be sent."""
+
+
+class GroupLimitReached(WebsocketsError):
+    """The name of a group is too long, or a peer is a member of too many groups."""
 
 
 class MayOpenFailed(WebsocketsError):

@@ -26,7 +26,7 @@ from websockets_app.inbound.serving import Serving
 from websockets_app.inbound.visitor import Visitor
 from websockets_app.models import Endpoint, Event, Node, Session
 from websockets_app.models.endpoint import EndpointQuerySet
-from websockets_app.node import peers, sending
+from websockets_app.node import mail, peers, sending
 from websockets_app.recording.facts import moment
 
 Serve = Callable[..., Any]
@@ -449,6 +449,62 @@ async def test_the_peer_for_whom_the_most_waits_is_closed_when_the_process_queue
     modest.leave()
     await modest.ended()
     assert serving.node.peers.queued.total == 0
+
+
+# Groups
+
+JOINS = """
+{form} on_message(message, session):
+    session.join(message)
+    return "joined"
+
+def on_error(error):
+    errors.append(error)
+
+errors = []
+"""
+
+
+@pytest.mark.parametrize("form", ["def", "async def"])
+async def test_a_handler_that_joins_too_many_groups_gets_an_error_with_the_limit(
+    serve: Serve, write_handler: WriteHandler, settings: Settings, form: str
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "GROUPS_PER_SESSION": 2}
+    reference = write_handler("joins", JOINS.format(form=form))
+    serving = await serve(echo={"handler": reference})
+    connection = await entered(Connection("echo"))
+    for name in ("a", "b", "b"):
+        connection.send(name)
+        assert (await connection.next())["text"] == "joined"
+    connection.send("c")
+    connection.send("x" * 201)
+    errors = sys.modules[reference].errors
+    await aeventually(lambda: len(errors) == 2)
+    assert "a member of 2, as many as WEBSOCKETS['GROUPS_PER_SESSION'] allows" in errors[0]
+    assert "The name of a group has 201 characters; at most 200 are allowed." in errors[1]
+    assert await serving.node.peers.fan_out("c", "x") == 0
+    connection.leave()
+    await connection.ended()
+
+
+async def test_too_many_groups_that_another_process_asks_for_are_recorded(
+    serve_echo: Serve, settings: Settings
+) -> None:
+    settings.WEBSOCKETS = {**settings.WEBSOCKETS, "GROUPS_PER_SESSION": 1}
+    serving = await serve_echo()
+    connection = await entered(Connection("echo"))
+    (session,) = serving.node.peers
+    for number in range(20):
+        assert serving.node._deliver(mail.joining(session.id, str(number)))
+    assert not serving.node._deliver({"do": "join", "peer": session.id, "group": "x" * 201})
+    assert await serving.node.peers.fan_out("0", "x") == 1
+    assert await serving.node.peers.fan_out("1", "x") == 0
+    assert await serving.node.recorder.flush()
+    events = [event.detail async for event in Event.objects.filter(kind="error")]
+    assert 0 < len(events) < 19
+    assert "a member of 1, as many as WEBSOCKETS['GROUPS_PER_SESSION'] allows" in events[0]
+    connection.leave()
+    await connection.ended()
 
 
 # Numbers of sessions

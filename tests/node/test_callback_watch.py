@@ -27,7 +27,7 @@ class Watched:
 
     def __init__(self, size: int) -> None:
         self.now = 1000.0
-        self.peers = Peers(max_queued_bytes=1000)
+        self.peers = Peers(max_queued_bytes=1000, max_groups=100)
         self.pool = SyncPool(asyncio.get_running_loop(), size)
         self.events: list[tuple[Subject | None, str]] = []
         self.watch = CallbackWatch(self.peers, self.pool, self)  # type: ignore[arg-type]

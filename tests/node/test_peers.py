@@ -9,12 +9,13 @@ import pytest
 from tests.node.fakes import DeafPeer, KeepingPeer
 from websockets_app.core.states import CloseCause, SendAnswer
 from websockets_app.dispatch.frames import Frame
+from websockets_app.exceptions import GroupLimitReached
 from websockets_app.node.peers import Peers
 
 
 @pytest.fixture
 def peers() -> Peers:
-    return Peers(max_queued_bytes=100)
+    return Peers(max_queued_bytes=100, max_groups=3)
 
 
 @pytest.fixture
@@ -81,6 +82,17 @@ async def test_a_peer_that_is_gone_joins_nothing_and_leaves_no_trace(
     assert await peers.fan_out("room", "hello") == 0
     assert not peers._groups
     assert not peers._memberships
+
+
+async def test_a_peer_joins_no_more_groups_than_it_may(peers: Peers, tom: KeepingPeer) -> None:
+    for group in ("1", "2", "3", "3"):
+        peers.join(tom, group)
+    with pytest.raises(GroupLimitReached, match=r"a member of 3, as many as .*GROUPS_PER_SESSION"):
+        peers.join(tom, "4")
+    assert await peers.fan_out("4", "hello") == 0
+    peers.leave(tom, "1")
+    peers.join(tom, "4")
+    assert await peers.fan_out("4", "hello") == 1
 
 
 async def test_a_member_whose_socket_is_closed_is_not_counted(

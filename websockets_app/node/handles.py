@@ -150,9 +150,24 @@ class PeerHandle:
         return await self._reach(lambda peer: peer.aclose(code, reason, cause), letter)
 
     def join(self, group: str) -> None:
-        """Make the peer a member of `group` until it leaves or closes."""
+        """Make the peer a member of `group` until it leaves or closes.
+
+        Raises `GroupLimitReached` if the name is too long or the peer is a member of too many
+        groups. If the peer is open in another process or event loop, an `error` event of the peer
+        says the latter.
+        """
         letter = mail.joining(self.id, group)
-        self._change(lambda node, peer: node.peers.join(peer, group), letter)
+        found = self._find()
+        if found is None:
+            self._post_soon(letter)
+            return
+        node, peer = found
+        if not runs_event_loop():
+            nodes.wait_for(node.submit(node.peers.ajoin(peer, group)), _ANSWER_SECONDS)
+        elif node.loop is asyncio.get_running_loop():
+            node.peers.join(peer, group)
+        else:
+            node.run_soon(node.peers.join_or_report, peer, group)
 
     def leave(self, group: str) -> None:
         """End the peer's membership of `group`."""

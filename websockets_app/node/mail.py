@@ -11,7 +11,7 @@ from typing import Any, Final
 from ..core.close_codes import cut_reason, may_be_sent
 from ..core.states import CloseCause
 from ..dispatch.frames import Frame, size_of
-from ..exceptions import InvalidResult
+from ..exceptions import GroupLimitReached, InvalidResult
 from .ended_logins import ended_logins
 from .peers import Peers
 
@@ -25,6 +25,9 @@ JOIN: Final = "join"
 LEAVE: Final = "leave"
 FAN_OUT: Final = "fan_out"
 END_LOGIN: Final = "end_login"
+
+GROUP_NAME_LENGTH: Final = 200
+"""Characters that the name of a group may have."""
 
 
 def sending(peer_id: str, frame: Frame) -> Mail:
@@ -57,7 +60,7 @@ def deliver(mail: object, peers: Peers, own: Own) -> bool:
         return False
     try:
         delivery = _DELIVERIES[mail["do"]](mail)
-    except (KeyError, TypeError, ValueError, InvalidResult):
+    except (KeyError, TypeError, ValueError, InvalidResult, GroupLimitReached):
         return False
     delivery(peers, own)
     return True
@@ -87,17 +90,17 @@ def _deliver_close(mail: Mapping[str, Any]) -> Delivery:
 
 
 def _deliver_join(mail: Mapping[str, Any]) -> Delivery:
-    peer_id, group = _text(mail, "peer"), _text(mail, "group")
+    peer_id, group = _text(mail, "peer"), _name(mail["group"])
 
     def deliver(peers: Peers, own: Own) -> None:
         if peer := peers.get(peer_id):
-            peers.join(peer, group)
+            peers.join_or_report(peer, group)
 
     return deliver
 
 
 def _deliver_leave(mail: Mapping[str, Any]) -> Delivery:
-    peer_id, group = _text(mail, "peer"), _text(mail, "group")
+    peer_id, group = _text(mail, "peer"), _name(mail["group"])
 
     def deliver(peers: Peers, own: Own) -> None:
         if peer := peers.get(peer_id):
@@ -107,7 +110,7 @@ def _deliver_leave(mail: Mapping[str, Any]) -> Delivery:
 
 
 def _deliver_to_group(mail: Mapping[str, Any]) -> Delivery:
-    group, frame = _text(mail, "group"), _frame(mail)
+    group, frame = _name(mail["group"]), _frame(mail)
 
     def deliver(peers: Peers, own: Own) -> None:
         own(peers.fan_out(group, frame))
@@ -136,12 +139,17 @@ def _content(frame: Frame) -> Mail:
 
 
 def _name(group: object) -> str:
-    """Return the name of a group; raise `TypeError` or `InvalidResult` where it can't be one.
+    """Return the name of a group; raise `TypeError`, `InvalidResult` or `GroupLimitReached`.
 
     It may be a peer's word. Found out by the layer, it would look as if the layer failed.
     """
     if not isinstance(group, str):
         raise TypeError(f"The name of a group is text, not {type(group).__name__}.")
+    if len(group) > GROUP_NAME_LENGTH:
+        raise GroupLimitReached(
+            f"The name of a group has {len(group)} characters; at most {GROUP_NAME_LENGTH} are "
+            "allowed."
+        )
     size_of(group)
     return group
 

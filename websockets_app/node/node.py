@@ -48,7 +48,7 @@ class Node:
     def __init__(self, kind: NodeKind) -> None:
         self.id = uuid.uuid4().hex
         self.loop = asyncio.get_running_loop()
-        self.peers = Peers(app_settings.MAX_QUEUED_BYTES)
+        self.peers = Peers(app_settings.MAX_QUEUED_BYTES, app_settings.GROUPS_PER_SESSION)
         self.pool = SyncPool(self.loop, app_settings.SYNC_THREADS)
         self.callback_threads: CallbackThreads | None = None
         if app_settings.RECORDING != "inline":  # then they use the thread of the test

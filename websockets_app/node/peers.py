@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol
 from ..core.close_codes import CloseCode
 from ..core.metering import ByteCounter
 from ..core.peer import Peer
-from ..core.states import CloseCause, SendAnswer
+from ..core.states import CloseCause, EventKind, SendAnswer
 from ..dispatch.dispatcher import raise_what_ends_the_task
 from ..dispatch.frames import Frame, size_of
 from ..dispatch.loader import Handler
+from ..exceptions import GroupLimitReached
 from ..recording.peer_record import PeerRecord
 from ..redaction import get_logger
 
@@ -62,10 +63,11 @@ class LivePeer(Protocol):
 class Peers:
     """Used in the node's event loop only."""
 
-    def __init__(self, max_queued_bytes: int) -> None:
+    def __init__(self, max_queued_bytes: int, max_groups: int) -> None:
         self.queued = ByteCounter()
         """What waits for the handlers of all peers, and for the peers themselves."""
         self._max_queued_bytes = max_queued_bytes
+        self._max_groups = max_groups
         self.busy: dict[LivePeer, int] = {}
         """Peers whose handler runs now, each with a number that no other callback has."""
         self._by_id: dict[str, LivePeer] = {}
@@ -92,9 +94,33 @@ class Peers:
             self._remove(group, peer)
 
     def join(self, peer: LivePeer, group: str) -> None:
-        if peer.id in self._by_id:
-            self._groups[group].add(peer)
-            self._memberships[peer].add(group)
+        """Make `peer` a member of `group`; raise `GroupLimitReached` if it may join no more."""
+        if peer.id not in self._by_id:
+            return
+        joined = self._memberships[peer]
+        if group not in joined and len(joined) >= self._max_groups:
+            raise GroupLimitReached(
+                f"Session {peer.id} can't join another group: it is a member of {len(joined)}, as "
+                "many as WEBSOCKETS['GROUPS_PER_SESSION'] allows."
+            )
+        self._groups[group].add(peer)
+        joined.add(group)
+
+    async def ajoin(self, peer: LivePeer, group: str) -> None:
+        """Do as `join` does, for callers in other threads."""
+        self.join(peer, group)
+
+    def join_or_report(self, peer: LivePeer, group: str) -> None:
+        """Do as `join` does for a caller that doesn't wait: record an error of the peer."""
+        try:
+            self.join(peer, group)
+        except GroupLimitReached as error:
+            text = str(error)
+            if peer.record.is_repeat(EventKind.ERROR, "join", lambda: text):
+                peer.record.count_error()
+            else:
+                logger.warning("%s", text, extra=peer.log_extra())
+                peer.record.error(text)
 
     def leave(self, peer: LivePeer, group: str) -> None:
         if peer in self._memberships:  # asked from another thread, it may have left meanwhile
