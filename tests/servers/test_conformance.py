@@ -114,6 +114,26 @@ async def leave_during_the_handshake(served: Served, path: str) -> None:
     writer.transport.abort()
 
 
+async def test_data_before_the_handshake_is_accepted_leaves_no_session_open(
+    served: Served,
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", served.server.port)
+    url = urlsplit(served.server.ws("room/early"))
+    writer.write(
+        f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        + b"\x81\x83\0\0\0\0who"
+    )
+    await writer.drain()
+    peer = await served.open()  # by now the server has dealt with the other one
+    writer.transport.abort()
+    await peer.socket.close()
+    await peer.closed_row()
+    still_open = "endpoint_path LIKE 'room/%' AND path LIKE '%early' AND closed_at IS NULL"
+    await aeventually(lambda: not peer._rows("session", still_open))
+
+
 async def test_the_row_says_which_close_code_the_peer_saw(served: Served) -> None:
     async def closed_with(code: int) -> None:
         peer = await served.open()

@@ -125,7 +125,18 @@ def is_its_own(send: Send) -> bool:
 
 async def accept(send: Send, subprotocol: str | None) -> bool:
     """Accept the handshake; False where the peer has left meanwhile."""
-    return await _sent(send, {"type": "websocket.accept", "subprotocol": subprotocol})
+    accepted = await _sent(send, {"type": "websocket.accept", "subprotocol": subprotocol})
+    return accepted and not _was_rejected_by_server(send)
+
+
+def _was_rejected_by_server(send: Send) -> bool:
+    """Tell whether Hypercorn has rejected a handshake by itself, which it reports to nobody.
+
+    It answers 400 if the peer sends data before the handshake is accepted, ignores what the
+    application sends then, and never says that the peer has left.
+    """
+    stream = getattr(send, "__self__", None)
+    return name() == "hypercorn" and getattr(stream, "closed", False) is True
 
 
 async def reject(scope: Mapping[str, Any], receive: Receive, send: Send, status: int) -> None:
