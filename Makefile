@@ -77,6 +77,12 @@ bench: $(VENV)/.dev-installed ## Measure, beside what is to be reached (ARGS="ec
 bench-quick: $(VENV)/.dev-installed ## Measure the same in three minutes: it shows a fall, not a percent
 	@exec $(BIN)/python -m benchmarks --quick $(ARGS)
 
+.PHONY: lock
+lock: $(VENV)/.created ## Write requirements.lock anew: the latest versions, with hashes
+	@$(PIP) 'uv>=0.8'
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--custom-compile-command 'make lock' --output-file requirements.lock requirements.txt
+
 .PHONY: docs
 docs: check-docs ## Build the documentation into docs/_build/html
 	@echo 'See docs/_build/html/index.html'
@@ -93,9 +99,9 @@ $(VENV)/.created:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.run-installed: $(VENV)/.created requirements.txt
+$(VENV)/.run-installed: $(VENV)/.created requirements.lock
 	@echo 'Installing what the demo site needs …'
-	@$(PIP) -r requirements.txt
+	@$(PIP) --require-hashes -r requirements.lock
 	@touch $@
 
 $(VENV)/.dev-installed: $(VENV)/.created pyproject.toml
