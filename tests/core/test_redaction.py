@@ -86,7 +86,6 @@ WITHHELD = [
     "pin: 1234",
     "&#112;assword: abc",
     '{"token": ' + "[" * 5000 + '"abc"',
-    '{"token": ' + "[" * 5000 + '"abc"' + "]" * 5000 + "}",
 ]
 
 SHOWN = [
@@ -118,6 +117,12 @@ def test_json_stays_json(text: str, shown: str) -> None:
 @pytest.mark.parametrize("text", WITHHELD)
 def test_nothing_is_left_of_what_may_hold_a_secret_and_can_not_be_parsed(text: str) -> None:
     assert redactor.payload(text) == "…"
+
+
+def test_a_value_that_is_nested_too_deep_for_some_parsers_is_hidden() -> None:
+    text = '{"token": ' + "[" * 5000 + '"abc"' + "]" * 5000 + "}"
+    # Python 3.13 parses more levels than 3.11.
+    assert redactor.payload(text) in {"…", '{"token": "…"}'}
 
 
 @pytest.mark.parametrize("text", SHOWN)

@@ -129,7 +129,7 @@ async def test_a_database_that_comes_back_is_not_asked_for_those_who_were_refuse
     assert (await late.connect())["status"] == 503
     back.set()
     await asyncio.gather(*hanging)
-    await aeventually(lambda: lookups._waiting == 0)
+    await aeventually(lambda: lookups.waiting == 0)
     assert asked == []
 
 
