@@ -416,14 +416,15 @@ async def test_a_request_imports_and_looks_for_nothing(
         write_handler(name, "def handle(params):\n    return 'called'")
     serving = await serve(**service())
     asked: list[str] = []
-    monkeypatch.setattr(importlib.util, "find_spec", asked.append)
-    monkeypatch.setattr(importlib, "import_module", asked.append)
-    connection = await opened()
-    for module in [*UNKNOWN, "job", "written_handlers.job"]:
-        assert await answer(connection, frame(module)) == UNKNOWN_MODULE
-    assert await answer(connection, frame(CHAT, type="list")) == "[]"
-    connection.leave()
-    await connection.ended()
+    with monkeypatch.context() as patch:  # Django imports while it cleans up after a test
+        patch.setattr(importlib.util, "find_spec", asked.append)
+        patch.setattr(importlib, "import_module", asked.append)
+        connection = await opened()
+        for module in [*UNKNOWN, "job", "written_handlers.job"]:
+            assert await answer(connection, frame(module)) == UNKNOWN_MODULE
+        assert await answer(connection, frame(CHAT, type="list")) == "[]"
+        connection.leave()
+        await connection.ended()
     assert asked == []
     assert "written_handlers.job" not in sys.modules
     assert serving.node.peers.busy == {}

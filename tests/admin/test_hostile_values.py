@@ -129,8 +129,11 @@ def test_a_filter_by_a_number_that_no_row_can_have_is_dropped(
     owner = rows[Client if parameter == "client" else Endpoint]
     assert show_list(model, **{parameter: str(owner.pk)}) == [rows[model]]
     assert show_list(model, **{parameter: str(owner.pk + 1)}) == []
-    for value in (HUGE, "feed", "1.5"):
+    for value in ("feed", "1.5"):
         assert str(show_list(model, **{parameter: value})).endswith(f"?{ERROR_FLAG}=1")
+    shown = show_list(model, **{parameter: HUGE})
+    # MySQL compares with a number of any size.
+    assert shown == [] or str(shown).endswith(f"?{ERROR_FLAG}=1")
 
 
 def test_an_error_without_a_value_in_the_query_is_not_hidden(
