@@ -26,8 +26,14 @@ from websockets_app.dispatch import loader
 
 pytest_plugins = ["websockets_app.testing.pytest_plugin"]
 
-hypothesis.settings.register_profile("thorough", max_examples=5000)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+# Seconds say something about the machine, not about the example.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile(
+    "thorough", hypothesis.settings.get_profile("untimed"), max_examples=5000
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "untimed"))
 
 INTEGRATION_FIXTURES = {"demo", "make_site", "mariadb_url", "postgres_url", "stage", "valkey_url"}
 
